@@ -1,0 +1,285 @@
+"""Capture: an unmodified model becomes a small functional graph of operations.
+
+``torch.export`` sees operations, not modules, so in-place and functional calls, reused modules, residual sums
+and bare parameters need no special treatment. The graph holds no weights: they are read from the live model at
+each run. See section 9 of the specification.
+"""
+
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from operator import attrgetter, getitem
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.export import Dim, ExportedProgram
+from torch.export.graph_signature import InputKind, OutputKind
+from torch.fx.node import map_aggregate
+from torch.fx.node import Node as FxNode
+from torch.utils import _pytree as pytree
+
+from .errors import CaptureError, SourceError
+
+__all__ = ["Graph", "Node", "capture", "require_eval"]
+
+
+@dataclass(eq=False)
+class Node:
+    """One operation of the graph and the tensor that it computes.
+
+    ``args`` and ``kwargs`` hold constants and other nodes; ``index`` selects one of several outputs. ``name`` is
+    the path of the module that calls it when that is one of torch's own layers, else that path and the operation.
+    ``batch_dim`` is the dimension of the examples (None: there is none), ``floating`` whether it has a gradient.
+    """
+
+    name: str
+    path: str
+    function: Callable[..., Any]
+    args: tuple[Any, ...] = ()
+    kwargs: dict[str, Any] = field(default_factory=dict)
+    index: int | None = None
+    batch_dim: int | None = 0
+    floating: bool = True
+
+    @property
+    def operation(self) -> str:
+        """The name of the operation, e.g. ``conv2d``."""
+        packet = getattr(self.function, "overloadpacket", self.function)
+        name = getattr(packet, "__name__", str(packet))
+        return "batch_norm" if "batch_norm" in name else str(name)
+
+    def operands(self) -> list["Node"]:
+        """Every node among the arguments, with repetitions, in order."""
+        found: list[Node] = []
+        map_aggregate((self.args, self.kwargs), lambda a: found.append(a) if isinstance(a, Node) else None)
+        return found
+
+    def per_example(self, values: Tensor, batch: int) -> Tensor:
+        """Sum a tensor shaped like this node's over everything but the examples: ``(batch,)``."""
+        if self.batch_dim:
+            values = values.movedim(self.batch_dim, 0)
+        return values.reshape(batch, -1).sum(1)
+
+    def __repr__(self) -> str:
+        return f"{self.name} ({self.operation})"
+
+
+@dataclass(eq=False)
+class Graph:
+    """A captured network: ``nodes`` in execution order, none of them dead, and how to read its parameters."""
+
+    inputs: list[Node]
+    extras: list[Node]
+    parameters: dict[Node, str]
+    constants: dict[str, Tensor]
+    nodes: list[Node]
+    outputs: list[Any]
+    output_spec: pytree.TreeSpec
+    batch: int | None
+
+    def read_parameters(self, model: nn.Module) -> dict[Node, Tensor]:
+        """The live parameters, buffers and constant tensors of ``model``, detached."""
+        return {node: self._read(model, name).detach() for node, name in self.parameters.items()}
+
+    def _read(self, model: nn.Module, name: str) -> Tensor:
+        try:
+            value = attrgetter(name)(model)
+        except AttributeError:
+            value = None
+        if isinstance(value, Tensor):
+            return value
+        if name in self.constants:
+            return self.constants[name]
+        raise CaptureError(
+            f"The model has no parameter {name!r} any more: its structure changed after it was captured. "
+            "Make a new explainer."
+        )
+
+    def find(self, name: str) -> Node:
+        """The tensor that a name means: an input, an operation, or the last output of a module."""
+        for node in [*self.inputs, *self.nodes]:
+            if node.name == name:
+                return node
+        inside = [n for n in self.nodes if n.path == name or n.path.startswith(name + ".")]
+        if inside:
+            return inside[-1]
+        names = [n.name for n in [*self.inputs, *self.nodes]]
+        raise SourceError(f"No tensor of the network is called {name!r}. There are: {abbreviate(names)}.")
+
+    def consumers(self) -> dict[Node, list[Node | None]]:
+        """For every node the nodes that read it; ``None`` stands for the network's output."""
+        readers: dict[Node, list[Node | None]] = {}
+        for node in self.nodes:
+            for operand in node.operands():
+                readers.setdefault(operand, []).append(node)
+        for output in self.outputs:
+            if isinstance(output, Node):
+                readers.setdefault(output, []).append(None)
+        return readers
+
+
+def abbreviate(names: Iterable[str], most: int = 40) -> str:
+    """Names in a row, the middle left out where there are very many."""
+    names = list(dict.fromkeys(names))
+    if len(names) > most:
+        names = [*names[: most // 2], "...", *names[-most // 2 :]]
+    return ", ".join(names)
+
+
+def require_eval(model: nn.Module) -> None:
+    """Raise ``CaptureError`` where any module is in training mode: its output would depend on chance or batch."""
+    if not isinstance(model, nn.Module):
+        raise CaptureError(f"The model must be a torch.nn.Module, not {type(model).__name__}.")
+    training = [name or type(model).__name__ for name, module in model.named_modules() if module.training]
+    if training:
+        raise CaptureError(
+            f"The model is in training mode (first at {training[0]!r}): dropout and batch norm would make the "
+            "explanation depend on chance and on the batch. Call model.eval() first."
+        )
+
+
+def capture(model: nn.Module, inputs: tuple[Tensor, ...], extras: tuple[Any, ...] = ()) -> Graph:
+    """Capture ``model`` as called by ``model(*inputs, *extras)``, for any batch size where the model allows it.
+
+    Raises:
+        CaptureError: the model is in training mode or ``torch.export`` cannot trace it.
+    """
+    require_eval(model)
+    args = (*inputs, *extras)
+    batch = inputs[0].shape[0]
+    # A first dimension of 1 would be taken for a constant, so a single example is shown twice.
+    doubled = tuple(torch.cat([a, a]) if _is_batched(a, batch) else a for a in args) if batch == 1 else args
+    program = _export(model, doubled, tuple(inputs), fall_back_to=args)
+    return _to_graph(program, len(inputs))
+
+
+def _is_batched(value: Any, batch: int) -> bool:
+    return isinstance(value, Tensor) and value.dim() > 0 and value.shape[0] == batch
+
+
+def _export(
+    model: nn.Module, args: tuple[Any, ...], inputs: tuple[Tensor, ...], fall_back_to: tuple[Any, ...]
+) -> ExportedProgram:
+    """Export with a dynamic batch; with the batch as given for a model whose forward fixes it."""
+    size = args[0].shape[0]
+    dynamic = tuple({0: Dim.AUTO} if _is_batched(a, size) else None for a in args)
+    failure: Exception | None = None
+    for attempt, shapes in ((args, dynamic), (fall_back_to, None)):
+        try:
+            with warnings.catch_warnings(), torch.no_grad():
+                warnings.simplefilter("ignore")
+                program = torch.export.export(model, attempt, dynamic_shapes=shapes)
+                program = program.run_decompositions({})
+        except Exception as error:
+            failure = failure or error
+            continue
+        if shapes is None or size == inputs[0].shape[0] or _batch_symbols(program, len(inputs)):
+            return program
+    assert failure is not None
+    reason = str(failure).strip().splitlines() or [type(failure).__name__]
+    raise CaptureError(
+        f"torch.export cannot capture {type(model).__name__}: {type(failure).__name__}: {reason[0][:400]} "
+        f"(inputs of shape {', '.join(str(tuple(i.shape)) for i in inputs)}). "
+        "Check that model(x) runs on this input; if it does, forward depends on values of the data "
+        "(Python 'if' on a tensor, .item(), .data, NumPy): write that part with tensor operations such as torch.where."
+    ) from failure
+
+
+def _batch_symbols(program: ExportedProgram, count: int) -> set[Any]:
+    """The symbols that stand for the batch size in the shapes of the graph."""
+    named = {s.arg.name for s in program.graph_signature.input_specs if s.kind is InputKind.USER_INPUT}
+    placeholders = [n for n in program.graph.nodes if n.op == "placeholder" and n.name in named]
+    sizes = [n.meta["val"].shape[0] for n in placeholders[:count]]
+    return set().union(*(s.node.expr.free_symbols for s in sizes if isinstance(s, torch.SymInt)))
+
+
+def _to_graph(program: ExportedProgram, count: int) -> Graph:
+    symbols = _batch_symbols(program, count)
+    specs = {s.arg.name: s for s in program.graph_signature.input_specs}
+    made: dict[FxNode, Any] = {}
+    users: list[Node] = []
+    parameters: dict[Node, str] = {}
+    nodes: list[Node] = []
+    outputs: tuple[Any, ...] = ()
+    for fx in program.graph.nodes:
+        if fx.op == "placeholder":
+            node = made[fx] = Node(fx.name, "", _placeholder)
+            spec = specs[fx.name]
+            if spec.kind is InputKind.USER_INPUT:
+                users.append(node)
+            else:
+                parameters[node] = str(spec.target)
+        elif fx.op == "call_function":
+            node = made[fx] = _to_node(fx, made, symbols)
+            nodes.append(node)
+        elif fx.op == "output":
+            outputs = _map(fx.args[0], made)
+    kinds = [s.kind for s in program.graph_signature.output_specs]
+    chosen = [o for o, kind in zip(outputs, kinds, strict=True) if kind is OutputKind.USER_OUTPUT]
+    inputs, extras = users[:count], users[count:]
+    batch = None if symbols else int(_static_batch(program, inputs[0].name))
+    alive = _alive(nodes, chosen)
+    _make_names_unique(alive)
+    constants = {name: value for name, value in program.constants.items() if isinstance(value, Tensor)}
+    return Graph(inputs, extras, parameters, constants, alive, chosen, program.call_spec.out_spec, batch)
+
+
+def _placeholder() -> None:
+    """The operation of an input node: it has none."""
+
+
+def _map(argument: Any, made: Mapping[FxNode, Any]) -> Any:
+    return map_aggregate(argument, lambda a: made[a] if isinstance(a, FxNode) else a)
+
+
+def _to_node(fx: FxNode, made: Mapping[FxNode, Any], symbols: set[Any]) -> Node:
+    if fx.target is getitem:  # one of several outputs: the operation itself, with an index
+        whole: Node = made[fx.args[0]]  # type: ignore[index]
+        args, kwargs, function, index = whole.args, whole.kwargs, whole.function, fx.args[1]
+    else:
+        args, kwargs, function, index = _map(fx.args, made), _map(fx.kwargs, made), fx.target, None
+    path, name = _name(fx)
+    value = fx.meta.get("val")
+    shape = getattr(value, "shape", ())
+    floating = isinstance(value, Tensor) and (value.is_floating_point() or value.is_complex())
+    sizes = [s.node.expr.free_symbols if isinstance(s, torch.SymInt) else set() for s in shape]
+    dims = [dim for dim, found in enumerate(sizes) if found & symbols]
+    batch_dim = (dims[0] if dims else None) if symbols else 0
+    return Node(name, path, function, tuple(args), dict(kwargs), index, batch_dim, floating)  # type: ignore[arg-type]
+
+
+def _name(fx: FxNode) -> tuple[str, str]:
+    """Module path, and the name: the path (``@1`` on the second call) of a layer of torch's own."""
+    stack = list(fx.meta.get("nn_module_stack", {}).items())
+    if not stack or "_empty" in stack[-1][0]:
+        return "", fx.name
+    key, (path, kind) = stack[-1]
+    call = "@" + key.rsplit("@", 1)[1] if "@" in key else ""
+    kind = kind if isinstance(kind, str) else f"{kind.__module__}.{kind.__qualname__}"
+    if kind.startswith("torch.nn.modules") and path:
+        return path, path + call
+    return path, f"{path}.{fx.name}" if path else fx.name
+
+
+def _static_batch(program: ExportedProgram, name: str) -> int:
+    return next(int(n.meta["val"].shape[0]) for n in program.graph.nodes if n.name == name)
+
+
+def _alive(nodes: list[Node], outputs: list[Any]) -> list[Node]:
+    """The nodes that the output depends on."""
+    needed = {o for o in outputs if isinstance(o, Node)}
+    alive = []
+    for node in reversed(nodes):
+        if node in needed:
+            needed.update(node.operands())
+            alive.append(node)
+    return alive[::-1]
+
+
+def _make_names_unique(nodes: list[Node]) -> None:
+    seen: dict[str, int] = {}
+    for node in nodes:
+        seen[node.name] = seen.get(node.name, 0) + 1
+        if seen[node.name] > 1:
+            node.name = f"{node.name}.{node.operation}_{seen[node.name] - 1}"

@@ -1,0 +1,44 @@
+"""The one exception family: what was wrong, where, and what to do."""
+
+__all__ = [
+    "BiaspropError",
+    "CaptureError",
+    "FileError",
+    "InputError",
+    "RuleError",
+    "SourceError",
+    "TargetError",
+    "UnsupportedOperation",
+]
+
+
+class BiaspropError(Exception):
+    """Base of every error that biasprop raises on purpose; its message says what, where and what to do."""
+
+
+class CaptureError(BiaspropError):
+    """The model cannot be captured: it is in training mode, or ``torch.export`` cannot trace it."""
+
+
+class UnsupportedOperation(BiaspropError):  # noqa: N818 - reads better at the place where it is caught
+    """An operation of the network has no rule; the message names it and its module path."""
+
+
+class InputError(BiaspropError):
+    """An input tensor has the wrong type, shape, device or values."""
+
+
+class TargetError(BiaspropError):
+    """The target does not select one number per example."""
+
+
+class RuleError(BiaspropError):
+    """An unknown rule, a bad temperature, or a rule whose alpha does not sum to 1."""
+
+
+class SourceError(BiaspropError):
+    """A name matches no bias source, or no tensor of the captured graph."""
+
+
+class FileError(BiaspropError):
+    """A file is missing, unreadable, of the wrong kind, unsafe, or cannot be written."""

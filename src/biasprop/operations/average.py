@@ -1,0 +1,104 @@
+"""Linear operations without weights: means, sums, average pooling and smooth upsampling (spec section 4).
+
+They are affine with ``h = 0``. Over the positions of each channel all of them are products of one matrix per
+dimension, which is found by applying the one-dimensional operation to the unit vectors.
+"""
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor
+
+from ..pieces import Piece
+from ..stencil import Layout, Stencil
+from ..windows import per_dimension, product_windows, sparse_rows
+from .call import Call
+
+__all__ = ["adaptive_average_pool", "average_pool", "interpolation", "reduction"]
+
+
+def reduction(call: Call) -> Piece:
+    """``mean`` and ``sum`` over some dimensions: one unit per remaining element, equal weights."""
+    (leaf,) = call.leaves()
+    output = call(leaf)
+    dims = call.argument(1, "dim")
+    wanted = range(leaf.dim()) if not dims and dims != 0 else [dims] if isinstance(dims, int) else dims
+    reduced = sorted(d % leaf.dim() for d in wanted)
+    kept = [d for d in range(leaf.dim()) if d not in reduced]
+    last = leaf.permute(*kept, *reduced)
+    k = last.shape[len(kept) :].numel()
+    weight = leaf.new_full((1, 1, 1, k), 1.0 / k if "mean" in call.node.operation else 1.0)
+    rows = output.numel()
+    layout = Layout((rows, 1, k, 1), (rows, 1, 1, 1), weight, torch.zeros(1, 1, dtype=torch.long))
+    return Stencil(leaf, output, layout, order=[*kept, *reduced])
+
+
+def average_pool(call: Call) -> Piece:
+    """``avg_pool1d/2d/3d``, with ceil mode, padding counted or not, and a divisor of one's own."""
+    dims = int(call.node.operation[-2])
+
+    kernel = per_dimension(call.argument(1, "kernel_size"), dims)
+    stride = per_dimension(call.argument(2, "stride") or kernel, dims)
+    padding = per_dimension(call.argument(3, "padding", 0), dims)
+    ceil, counted = call.argument(4, "ceil_mode", False), call.argument(5, "count_include_pad", True)
+    divisor = call.argument(6, "divisor_override")
+    sizes = call.operands[0].shape[2:]
+    matrices = []
+    for size, k, s, p in zip(sizes, kernel, stride, padding, strict=True):
+        matrix = F.avg_pool1d(_units(size), k, s, p, ceil, counted)[0].T
+        matrices.append((matrix != 0).to(matrix.dtype) if divisor else matrix)
+    return _separable(call, matrices, 1.0 / divisor if divisor else 1.0)
+
+
+def adaptive_average_pool(call: Call) -> Piece:
+    """``adaptive_avg_pool1d/2d/3d``."""
+    sizes = call.argument(1, "output_size")
+    inputs = call.operands[0].shape[2:]
+    sizes = [sizes] * len(inputs) if isinstance(sizes, int) else sizes
+    return _separable(
+        call, [F.adaptive_avg_pool1d(_units(n), int(out))[0].T for n, out in zip(inputs, sizes, strict=True)]
+    )
+
+
+def interpolation(call: Call) -> Piece:
+    """Linear, bilinear, trilinear and bicubic upsampling."""
+    (leaf,) = call.leaves()
+    output = call(leaf)
+    align, scales = bool(call.argument(2, "align_corners")), call.argument(3, "scale_factors")
+    cubic = "bicubic" in call.node.operation
+    matrices = []
+    for i, n in enumerate(leaf.shape[2:]):
+        out = output.shape[2 + i]
+        given = isinstance(scales, list | tuple)
+        units = _units(n).movedim(1, 2)[..., None] if cubic else _units(n)
+        mode = "bicubic" if cubic else "linear"
+        if given:
+            factor = (scales[i], 1.0) if cubic else scales[i]
+            matrix = F.interpolate(units, scale_factor=factor, mode=mode, align_corners=align)
+        else:
+            matrix = F.interpolate(units, size=(out, 1) if cubic else out, mode=mode, align_corners=align)
+        matrices.append(matrix.reshape(n, out).T if not cubic else matrix[:, :, :, 0].reshape(n, out).T)
+    return _separable(call, matrices)
+
+
+def _units(size: int) -> Tensor:
+    """The unit vectors as channels: ``(1, size, size)``."""
+    return torch.eye(size, dtype=torch.float64)[None]
+
+
+def _separable(call: Call, matrices: list[Tensor], scale: float = 1.0) -> Stencil:
+    """A stencil over the positions of each channel, from one ``(out, in)`` matrix per dimension."""
+    (leaf,) = call.leaves()
+    output = call(leaf)
+    rows = [sparse_rows(m) for m in matrices]
+    windows = product_windows([columns for columns, _ in rows], leaf.shape[2:])
+    weights = rows[0][1]
+    for _, more in rows[1:]:
+        weights = (weights[:, None, :, None] * more[None, :, None, :]).reshape(weights.shape[0] * more.shape[0], -1)
+    planes = leaf.shape[:2].numel()
+    layout = Layout(
+        (planes, 1, 1, leaf.shape[2:].numel()),
+        (planes, 1, 1, output.shape[2:].numel()),
+        (weights * scale)[None, :, None].to(leaf),
+        windows,
+    )
+    return Stencil(leaf, output, layout)

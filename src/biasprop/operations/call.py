@@ -1,0 +1,68 @@
+"""One operation at the current input: its function, its evaluated arguments and the operands to attribute to."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.fx.node import map_aggregate
+
+from ..capture import Node
+from ..errors import UnsupportedOperation
+from ..pieces import Piece
+
+__all__ = ["Call", "Operation"]
+
+Operation = Callable[["Call"], Piece]
+"""What the registry holds for each kind of operation: from a call to its local linear model."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call ``function(*args, **kwargs)`` whose operands are left open.
+
+    ``args`` and ``kwargs`` are evaluated, but hold a `Node` wherever a tensor depends on the attributed inputs;
+    ``operands`` are the values of these, in order of appearance (a node that appears twice is two operands).
+    """
+
+    node: Node
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    operands: list[Tensor]
+
+    def __call__(self, *operands: Tensor) -> Tensor:
+        """Run the operation on other operands."""
+        left = iter(operands)
+        args, kwargs = map_aggregate(
+            (self.args, self.kwargs), lambda a: next(left) if isinstance(a, Node) else a
+        )  # type: ignore[misc]
+        out = self.node.function(*args, **kwargs)
+        return out if self.node.index is None else out[self.node.index]  # type: ignore[no-any-return]
+
+    def leaves(self) -> list[Tensor]:
+        """The operands as fresh leaves of an autograd graph of their own."""
+        return [u.detach().requires_grad_() for u in self.operands]
+
+    def at(self, value: float) -> Tensor:
+        """The output with every operand set to a constant: at 0, what the operation adds by itself."""
+        with torch.no_grad():
+            return self(*(torch.full_like(u, value) for u in self.operands))
+
+    def argument(self, position: int, name: str, default: Any = None) -> Any:
+        """An argument by position or name; a `Node` where it is an operand."""
+        if position < len(self.args):
+            return self.args[position]
+        return self.kwargs.get(name, default)
+
+    def is_operand(self, position: int, name: str) -> bool:
+        """Whether an argument depends on the attributed inputs."""
+        return isinstance(self.argument(position, name), Node)
+
+    def unsupported(self, why: str) -> UnsupportedOperation:
+        """The error for a call that its family cannot treat."""
+        return UnsupportedOperation(
+            f"No rule for operation {self.node.operation!r} at {self.node.name!r}: {why} Give one with "
+            f"operations={{torch.ops.{str(self.node.function).replace('.default', '')}: rule}}; see the documentation "
+            "of biasprop.operations."
+        )

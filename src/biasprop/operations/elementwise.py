@@ -1,0 +1,71 @@
+"""Gates, joins, products and everything else that works element by element.
+
+With one operand of the output's shape the operation is `Diagonal`; with several, or a broadcast one, it is
+`Components`. What is linear in its operands is told apart from gates, because it folds into the layer before it.
+"""
+
+import torch
+from torch import Tensor
+
+from ..capture import Node
+from ..pieces import Components, Diagonal, Piece
+from .call import Call
+
+__all__ = ["affine", "gate", "homogeneous_gate", "product"]
+
+
+def gate(call: Call) -> Piece:
+    """Any elementwise nonlinearity: slope and intercept at the current input.
+
+    Exact where it is piecewise linear (ReLU6, hard tanh, clamp); a smooth one (GELU, sigmoid) or a quotient takes
+    part as its tangent, which keeps completeness exact and makes its intercept a bias source.
+    """
+    return _elementwise(call, tangent=True)
+
+
+def homogeneous_gate(call: Call) -> Piece:
+    """A gate that is linear on each side of 0 (ReLU, LeakyReLU, PReLU, abs): no intercept, whatever the rounding."""
+    (leaf,) = call.leaves()
+    return Diagonal(leaf, call(leaf), intercept=None)
+
+
+def affine(call: Call) -> Piece:
+    """Sum, difference, and eval-mode batch norm: what it gives at 0 is a bias source."""
+    return _elementwise(call, tangent=False)
+
+
+def product(call: Call) -> Piece:
+    """Scaling by a constant where one operand is one (``u * k``, ``u / k``), else the tangent of the product."""
+    numerator = call.node.operation == "mul" or isinstance(call.args[0], Node)
+    scaling = len(call.operands) == 1 and numerator and "rounding_mode" not in call.kwargs
+    return _elementwise(call, tangent=not scaling)
+
+
+def _elementwise(call: Call, tangent: bool) -> Piece:
+    shapes = [u.shape for u in call.operands]
+    shape = _output_shape(call)
+    if len(shapes) == 1 and shapes[0] == shape:
+        (leaf,) = call.leaves()
+        return Diagonal(leaf, call(leaf), intercept="tangent" if tangent else _at_zero(call), foldable=not tangent)
+    leaves = [u.detach().expand(shape).requires_grad_() for u in call.operands]
+    piece = Components(leaves, call(*leaves), shapes, halves=tangent and call.node.operation == "mul")
+    if tangent:
+        parts = [a * u.detach() for a, u in zip(piece.partials, leaves, strict=True)]
+        piece.intercept = piece.output.detach() - torch.stack(parts).sum(0)
+    else:
+        piece.intercept = _at_zero(call)
+    return piece
+
+
+def _output_shape(call: Call) -> torch.Size:
+    if call.node.operation == "batch_norm":
+        return call.operands[0].shape
+    others = [a for a in (*call.args, *call.kwargs.values()) if isinstance(a, Tensor)]
+    return torch.broadcast_shapes(*(t.shape for t in [*call.operands, *others]))
+
+
+def _at_zero(call: Call) -> Tensor | None:
+    """What the operation adds by itself, broadcastable to its output; None where that is nothing."""
+    with torch.no_grad():
+        added = call(*(u.new_zeros((1, *u.shape[1:])) for u in call.operands))
+    return added if added.any() else None

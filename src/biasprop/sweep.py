@@ -1,0 +1,144 @@
+"""The sweep: one pass from the output to the inputs that carries ``(g, beta)`` for every tensor.
+
+At each step the invariant ``f(x) = sum over the cut (g . v + beta) + unattributed + withheld`` holds (spec section
+1), so stopping at hidden tensors gives their attributions (the paper's Lemma 1).
+"""
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from .capture import Graph, Node
+from .linearize import Step, Tape
+from .pieces import Diagonal, Gate, Settings
+from .shares import shares
+from .target import Functional
+
+__all__ = ["BiasSource", "Swept", "sweep"]
+
+
+@dataclass(frozen=True, eq=False)
+class BiasSource:
+    """One place where bias enters: ``amount = <g, h>``, shape ``(N,)``, of the operation ``name``."""
+
+    name: str
+    operation: str
+    amount: Tensor
+
+
+@dataclass(eq=False)
+class Swept:
+    """What the sweep leaves at the cut: ``(v, g, beta)`` of each tensor, and what did not arrive there."""
+
+    reached: dict[Node, tuple[Tensor, Tensor, Tensor]] = field(default_factory=dict)
+    sources: list[BiasSource] = field(default_factory=list)
+    unattributed: Tensor = field(default_factory=lambda: torch.zeros(()))
+    withheld: Tensor = field(default_factory=lambda: torch.zeros(()))
+
+
+def sweep(
+    tape: Tape,
+    graph: Graph,
+    functional: Functional,
+    settings: Settings,
+    cut: Collection[Node],
+    chosen: Callable[[str, str], bool] = lambda name, operation: True,
+    zero_others: bool = False,
+) -> Swept:
+    """Carry gradient and bias from the functional back to the cut and the inputs.
+
+    Args:
+        tape: the linearised network; its steps are used up, so that memory is freed as the sweep passes.
+        graph: the captured network.
+        functional: what is explained.
+        settings: the rule and the memory budget.
+        cut: tensors at which to stop; the inputs are always among them.
+        chosen: whether a bias source ``(name, operation)`` takes part (spec section 5).
+        zero_others: let the others also count as 0 in the sign that option 1 looks at.
+    """
+    swept = Swept(unattributed=torch.zeros_like(functional.value), withheld=torch.zeros_like(functional.value))
+    carried: dict[Node, tuple[Tensor, Tensor]] = {}
+    gates: dict[Node, Gate] = {}
+    readers = _readers(tape, graph)
+    batch = tape.batch
+    _start(swept, carried, tape, functional, settings, chosen)
+    while tape.steps:
+        step = tape.steps.pop()
+        if step.node not in carried:
+            continue
+        g, beta = carried.pop(step.node)
+        gate = gates.pop(step.node, None)
+        if step.node in cut:
+            swept.reached[step.node] = (step.piece.output.detach(), g, beta)
+            continue
+        piece = step.piece
+        if piece.intercept is not None:
+            amount = g * piece.intercept
+            source = BiasSource(step.node.name, step.node.operation, step.node.per_example(amount, batch))
+            swept.sources.append(source)
+            if chosen(source.name, source.operation):
+                beta = beta + amount
+            else:
+                swept.withheld = swept.withheld + source.amount
+                if zero_others:
+                    piece.intercept = None
+        if isinstance(piece, Diagonal) and len(readers[step.operands[0]]) == 1:
+            gates[step.operands[0]] = piece.as_gate(gate if piece.foldable else None)
+        received, lost = piece.distribute(beta, gate, settings)
+        if lost is not None:
+            swept.unattributed = swept.unattributed + step.node.per_example(lost, batch)
+        _hand_on(carried, step, piece.gradient(g), received)
+    for node, value in tape.inputs.items():
+        g, beta = carried.get(node, (torch.zeros_like(value), torch.zeros_like(value)))
+        swept.reached[node] = (value, g, beta)
+    swept.sources.reverse()
+    return swept
+
+
+def _readers(tape: Tape, graph: Graph) -> dict[Node, list[Node | None]]:
+    """Who reads each tensor, as far as gradients go: comparisons and indices do not count."""
+    differentiable = {step.node for step in tape.steps}
+    return {
+        node: [r for r in readers if r is None or r in differentiable] for node, readers in graph.consumers().items()
+    }
+
+
+def _start(
+    swept: Swept,
+    carried: dict[Node, tuple[Tensor, Tensor]],
+    tape: Tape,
+    functional: Functional,
+    settings: Settings,
+    chosen: Callable[[str, str], bool],
+) -> None:
+    """The functional is a layer of one unit per example: its intercept is shared among the outputs."""
+    carried.update({node: (g, torch.zeros_like(g)) for node, g in functional.gradients.items()})
+    intercept = functional.intercept
+    if not intercept.any():
+        return
+    swept.sources.append(BiasSource("target", "target", intercept))
+    if not chosen("target", "target"):
+        swept.withheld = swept.withheld + intercept
+    elif not carried:
+        swept.unattributed = swept.unattributed + intercept
+    else:
+        nodes = list(carried)
+        g = torch.cat([carried[n][0].reshape(tape.batch, -1) for n in nodes], 1)
+        v = torch.cat([tape.active[n].reshape(tape.batch, -1) for n in nodes], 1)
+        wired = torch.ones_like(g, dtype=torch.bool)
+        messages = shares(settings.rule, g * v, intercept, g != 0, wired) * intercept[:, None]
+        for node, message in zip(nodes, messages.split([carried[n][0][0].numel() for n in nodes], 1), strict=True):
+            gradient = carried[node][0]
+            carried[node] = (gradient, message.reshape(gradient.shape))
+
+
+def _hand_on(
+    carried: dict[Node, tuple[Tensor, Tensor]], step: Step, gradients: list[Tensor], received: list[Tensor]
+) -> None:
+    """A tensor with several consumers adds up what each sends it."""
+    for node, g, beta in zip(step.operands, gradients, received, strict=True):
+        if node in carried:
+            g, beta = carried[node][0] + g, carried[node][1] + beta
+        carried[node] = (g, beta)
