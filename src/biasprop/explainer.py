@@ -1,5 +1,6 @@
 """Explain: model and x -> captured graph -> linearised tape -> sweep -> `Explanation`."""
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
@@ -191,7 +192,8 @@ class Explainer:
         inputs, extras = self.check(x, additional_forward_args)
         graph = self.graph(inputs, extras)
         parameters = graph.read_parameters(self.model)
-        with torch.inference_mode(False), torch.no_grad():
+        with torch.inference_mode(False), torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's forward mode compiles its formulas with a deprecated call
             raised = tuple(i.to(torch.promote_types(i.dtype, torch.float32)) for i in inputs)
             f, jx = torch.func.jvp(lambda *u: run(graph, parameters, u, extras), raised, raised)
         return jx, pytree.tree_map(lambda a, b: a - b, f, jx)

@@ -1,7 +1,7 @@
 """The result: ``f(x) = sum(w * x) + sum(beta) + unattributed``, with the table of bias sources."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike
 from typing import TYPE_CHECKING, Any, overload
 
@@ -162,12 +162,16 @@ class Explanation:
         return self.output - self.bypassed - self._sums(lambda p: p.weight * p.value)
 
     @property
+    def residual(self) -> Tensor:
+        """``sum(w*x) + sum(beta) + unattributed + withheld + bypassed - f(x)``, ``(N,)``: rounding, nothing else."""
+        total = self._sums(lambda p: p.weight * p.value + p.beta)
+        return total + self.unattributed + self.withheld + self.bypassed - self.output
+
+    @property
     def completeness_error(self) -> Tensor:
-        """``|everything - f(x)|`` relative to ``|w*x|.sum() + |beta|.sum()``, ``(N,)``: rounding, nothing else."""
-        total = self._sums(lambda p: p.weight * p.value + p.beta) + self.unattributed + self.withheld + self.bypassed
+        """``|residual|`` relative to ``|w*x|.sum() + |beta|.sum()``, ``(N,)``; absolute where these are 0."""
         size = self._sums(lambda p: (p.weight * p.value).abs() + p.beta.abs())
-        gap = (total - self.output).abs()
-        return torch.where(size > 0, gap / torch.where(size > 0, size, 1), gap)
+        return self.residual.abs() / torch.where(size > 0, size, 1)
 
     def at(self, *names: str) -> "Explanation":
         """The same quantities at hidden tensors (Lemma 1), by module path (``"features.3"``) or operation name.
@@ -186,6 +190,35 @@ class Explanation:
         if not torch.allclose(hidden.output, self.output, rtol=tolerance, atol=tolerance):
             raise SourceError("The model has changed since this explanation was made: explain again.")
         return hidden
+
+    def example(self, i: int) -> "Explanation":
+        """The explanation of one example of the batch, as a batch of one (without `at`).
+
+        Raises:
+            IndexError: there is no such example.
+        """
+        n = len(self.output)
+        one = slice(range(n)[i], range(n)[i] + 1)
+
+        def pick(part: Part, values: Tensor) -> Tensor:
+            values = values.movedim(part.batch_dim, 0)
+            return values.reshape(n, -1, *values.shape[1:])[one].flatten(0, 1).movedim(0, part.batch_dim)
+
+        parts = tuple(
+            replace(p, value=pick(p, p.value), weight=pick(p, p.weight), beta=pick(p, p.beta)) for p in self.parts
+        )
+        rows = [replace(row, amount=row.amount[one]) for row in self.sources]
+        return replace(
+            self,
+            parts=parts,
+            output=self.output[one],
+            unattributed=self.unattributed[one],
+            withheld=self.withheld[one],
+            bypassed=self.bypassed[one],
+            sources=Sources(rows, self.output[one]),
+            target=self.target[one] if isinstance(self.target, list) else self.target,
+            again=None,
+        )
 
     def regions(self, labels: Any) -> "Regions":
         """Sums over patches or over a region map; they stay complete. See `biasprop.regions.sum_regions`."""

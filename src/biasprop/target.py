@@ -97,7 +97,7 @@ def _rows(target: Any, n: int, dims: int) -> Tensor:
         raise TargetError(f"A target cannot be made of {target!r}: {error}.") from error
     if given.is_floating_point() or given.dtype == torch.bool or given.is_complex():
         raise TargetError(f"Target indices must be integers, not {given.dtype}.")
-    if given.dim() == 0 or (given.dim() == 1 and given.numel() == 1 and dims == 1):
+    if given.dim() == 0:
         given = given.reshape(1, 1).expand(n, 1)
     elif isinstance(target, tuple) and given.dim() == 1:
         given = given.expand(n, -1)

@@ -1,0 +1,97 @@
+"""Explanations on disk: one safetensors file, tensors and JSON metadata, no pickle."""
+
+import json
+import struct
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from .errors import FileError
+from .files import write_atomically
+from .sweep import BiasSource
+
+if TYPE_CHECKING:
+    from .explanation import Explanation
+
+__all__ = ["load", "save"]
+
+FORMAT = "biasprop-explanation-1"
+
+
+def save(explanation: "Explanation", path: str | PathLike[str]) -> None:
+    """Write an explanation to ``path``, atomically.
+
+    Raises:
+        FileError: the folder cannot be written to.
+    """
+    tensors: dict[str, Tensor] = {
+        "output": explanation.output,
+        "unattributed": explanation.unattributed,
+        "withheld": explanation.withheld,
+        "bypassed": explanation.bypassed,
+        "sources": explanation.sources.amounts,
+    }
+    for i, part in enumerate(explanation.parts):
+        tensors |= {f"{i}.value": part.value, f"{i}.weight": part.weight, f"{i}.beta": part.beta}
+    header = {
+        "names": [p.name for p in explanation.parts],
+        "batch_dims": [p.batch_dim for p in explanation.parts],
+        "single": explanation.single,
+        "sources": [[s.name, s.operation] for s in explanation.sources],
+        "rule": explanation.rule,
+        "temperature": explanation.temperature,
+        "target": explanation.target,
+    }
+    metadata = {"format": FORMAT, "biasprop": json.dumps(header)}
+    ready = {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
+    write_atomically(path, lambda temporary: save_file(ready, temporary, metadata))
+
+
+def load(path: str | PathLike[str]) -> "Explanation":
+    """Read an explanation that `Explanation.save` wrote.
+
+    Raises:
+        FileError: the file is missing, damaged, or not an explanation.
+    """
+    from .explanation import Explanation, Part, Sources
+
+    header, tensors = _read(Path(path))
+    try:
+        output = tensors["output"]
+        rows = [
+            BiasSource(str(name), str(operation), tensors["sources"][:, i])
+            for i, (name, operation) in enumerate(header["sources"])
+        ]
+        parts = tuple(
+            Part(str(name), tensors[f"{i}.value"], tensors[f"{i}.weight"], tensors[f"{i}.beta"], int(dim))
+            for i, (name, dim) in enumerate(zip(header["names"], header["batch_dims"], strict=True))
+        )
+        return Explanation(
+            parts=parts,
+            single=bool(header["single"]),
+            output=output,
+            unattributed=tensors["unattributed"],
+            withheld=tensors["withheld"],
+            bypassed=tensors["bypassed"],
+            sources=Sources(rows, output),
+            rule=str(header["rule"]),
+            temperature=float(header["temperature"]),
+            target=header["target"],
+        )
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise FileError(f"{path} is not a complete biasprop explanation: {error!r}.") from error
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            if metadata.get("format") != FORMAT:
+                raise FileError(f"{path} is a safetensors file, but not one that biasprop's Explanation.save wrote.")
+            return json.loads(metadata["biasprop"]), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, struct.error, ValueError) as error:
+        raise FileError(f"Cannot read {path}: {error}. It must be a file that Explanation.save wrote.") from error

@@ -1,0 +1,33 @@
+"""The command line: ``biasprop explain``, ``biasprop demo``."""
+
+import sys
+
+import typer
+
+from ..errors import BiaspropError
+from .demo import demo
+from .explain import explain
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="biasprop",
+    help="Explain a network's prediction completely: f(x) = w.x + b, with b attributed to the inputs.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command()(explain)
+app.command()(demo)
+
+
+def main() -> None:
+    """Run the command line; errors of ours are one message, no traceback, exit status 2."""
+    try:
+        app()
+    except BiaspropError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)

@@ -1,0 +1,235 @@
+"""``biasprop explain``: explain images, arrays or table rows with a model, print what a person can repeat, draw it."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor
+from typer import Argument, BadParameter, Option
+
+from ..errors import FileError, InputError
+from ..explainer import Explainer
+from ..explanation import Explanation
+from ..files import make_folder, write_atomically
+from ..summary import equation
+from .inputs import Item, Preparation, count, read
+from .models import load_model
+
+__all__ = ["explain"]
+
+LINES = 20  # so many inputs are printed one by one; summary.json has all
+
+
+@dataclass
+class Classes:
+    """Names of the classes in index order, and which class a file name belongs to."""
+
+    names: list[str] = field(default_factory=list)
+    ids: dict[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, path: Path | None) -> "Classes":
+        """One class a line: ``name``, or ``id name`` where file names begin with the id (as in ImageNet)."""
+        if path is None:
+            return cls()
+        try:
+            lines = path.read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise FileError(f"Cannot read the class names in {path}: {error}.") from error
+        lines = [line.strip() for line in lines if line.strip()]
+        return cls([line.partition(" ")[2] or line for line in lines], {s.split()[0]: i for i, s in enumerate(lines)})
+
+    def name(self, index: Any) -> str:
+        """The name of a class, or its number."""
+        if isinstance(index, int) and 0 <= index < len(self.names):
+            return self.names[index].split(",")[0]
+        return str(index)
+
+    def label(self, item: Item) -> int | None:
+        """The true class, if the file or its folder is named after one."""
+        for part in (item.path.stem.split("_")[0], item.path.parent.name):
+            if part in self.ids:
+                return self.ids[part]
+        return None
+
+
+@dataclass
+class Totals:
+    """What is summed up over all inputs."""
+
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    correct: dict[str, int] = field(default_factory=lambda: {"w.x + b": 0, "w.x alone": 0, "b alone": 0})
+    labelled: int = 0
+
+    def lines(self) -> list[str]:
+        """The summary: a few lines a person can repeat to a colleague."""
+        f = np.array([row["output"] for row in self.rows])
+        b = np.array([row["bias"] for row in self.rows])
+        worst = max(row["completeness_error"] for row in self.rows)
+        share = np.median(100 * b[f != 0] / f[f != 0]) if (f != 0).any() else 0.0
+        lines = [
+            f"{len(self.rows)} prediction{'s' if len(self.rows) > 1 else ''} explained: b is "
+            f"{'a median ' if len(self.rows) > 1 else ''}{share:.0f} % of the output; every one complete to {worst:.0e}."
+        ]
+        if self.labelled:
+            shares = ", ".join(f"{100 * n / self.labelled:.1f} % with {name}" for name, n in self.correct.items())
+            lines.append(f"Accuracy on {self.labelled} labelled inputs: {shares}.")
+        return lines
+
+
+def explain(
+    inputs: Annotated[list[Path], Argument(help="Images or folders of images, .npy/.npz arrays, .csv/.parquet tables.")],
+    model: Annotated[
+        str, Option(help="torchvision:NAME, timm:NAME, package.module:factory, or a torch.export file net.pt2.")
+    ],
+    weights: Annotated[Path | None, Option(help=".safetensors, or .pt/.pth that hold a state dict.")] = None,
+    target: Annotated[str, Option(help="Which output: 'predicted' or an index such as 3 or 0,1.")] = "predicted",
+    rule: Annotated[str, Option(help="bias1 (compensation), bias2 (equal share), bias3 (positive share).")] = "bias1",
+    temperature: Annotated[float, Option(help="T of bias1 and bias2.")] = 1.0,
+    sources: Annotated[list[str] | None, Option(help="Only bias sources that match, e.g. 'features.*'.")] = None,
+    output: Annotated[Path, Option("--output", "-o", help="Folder for pictures and summary.json.")] = Path("biasprop-out"),
+    pictures: Annotated[int, Option(help="Draw at most so many inputs.", min=0)] = 20,
+    patch: Annotated[int | None, Option(help="Side of the patches in pixels.", min=1)] = None,
+    save: Annotated[bool, Option("--save", help="Also save each explanation as .safetensors.")] = False,
+    classes: Annotated[Path | None, Option(help="Class names, one a line ('id name' finds labels in file names).")] = None,
+    resize: Annotated[int, Option(help="Images: short side after resizing; 0 leaves them.")] = 256,
+    crop: Annotated[int, Option(help="Images: side of the centre crop; 0 leaves them.")] = 224,
+    mean: Annotated[str, Option(help="Images: mean per channel, subtracted.")] = "0.485,0.456,0.406",
+    std: Annotated[str, Option(help="Images: standard deviation per channel.")] = "0.229,0.224,0.225",
+    grey: Annotated[bool, Option("--grey", help="Images: read as one channel.")] = False,
+    key: Annotated[str | None, Option(help="Arrays: which array of an .npz file.")] = None,
+    rows: Annotated[str, Option(help="Arrays and tables: which rows, e.g. 0:10 or 5.")] = ":",
+    drop: Annotated[list[str] | None, Option(help="Tables: leave out this column (repeat for more).")] = None,
+    batch_size: Annotated[int, Option(help="Inputs explained at once.", min=1)] = 4,
+    device: Annotated[str, Option(help="cpu, cuda, cuda:1, mps, ...")] = "cpu",
+) -> None:
+    """Explain predictions: how much comes from the inputs through the weights, and how much through the bias."""
+    console, progress_console = Console(highlight=False), Console(stderr=True)
+    preparation = Preparation(
+        resize, crop, _numbers("--mean", mean), _numbers("--std", std), key, _slice(rows), tuple(drop or ()), grey
+    )
+    folder = make_folder(output)
+    names = Classes.read(classes)
+    total = count(inputs)
+    explainer = Explainer(load_model(model, weights, device))
+    totals = Totals()
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    try:
+        with Progress(*columns, console=progress_console, transient=True) as progress:
+            task = progress.add_task("explaining", total=total)
+            for batch in _batches(_unique(read(inputs, preparation)), batch_size):
+                x = torch.stack([item.x for item in batch]).to(device)
+                explanation = explainer(x, _target(target), rule, temperature, sources=sources)
+                _count_correct(totals, explainer, x, [names.label(item) for item in batch])
+                for i, item in enumerate(batch):
+                    row = _report(explanation, i, item, names, folder, patch, draw=len(totals.rows) < pictures)
+                    totals.rows.append(row)
+                    if len(totals.rows) <= LINES:
+                        progress.console.print(f"{item.name}: {row['target']}, {row['equation']}", markup=False)
+                    if save:
+                        explanation.example(i).save(folder / f"{item.name}.safetensors")
+                    progress.advance(task)
+    finally:  # what is done is kept, also when a later input is bad
+        if totals.rows:
+            _write_summary(folder, totals)
+    if not totals.rows:
+        raise InputError("No input was selected: check --rows.")
+    console.print("\n".join(totals.lines()), markup=False)
+    drawn = min(pictures, len(totals.rows))
+    console.print(f"{drawn} picture{'s' if drawn != 1 else ''} and summary.json in {folder}", markup=False)
+
+
+def _unique(items: Iterator[Item]) -> Iterator[Item]:
+    """Files of one name in several folders get a number, so that no result overwrites another."""
+    seen: dict[str, int] = {}
+    for item in items:
+        seen[item.name] = seen.get(item.name, 0) + 1
+        yield item if seen[item.name] == 1 else replace(item, name=f"{item.name}_{seen[item.name]}")
+
+
+def _report(
+    explanation: Explanation, i: int, item: Item, names: Classes, folder: Path, patch: int | None, draw: bool
+) -> dict[str, Any]:
+    """One row of the summary; draws the picture."""
+    chosen = explanation.target[i] if isinstance(explanation.target, list) and explanation.target else "output"
+    label = names.label(item)
+    row = {
+        "name": item.name,
+        "target": names.name(chosen),
+        "output": explanation.output[i].item(),
+        "bias": explanation.bias[i].item(),
+        "unattributed": explanation.unattributed[i].item(),
+        "completeness_error": explanation.completeness_error[i].item(),
+        "equation": equation(explanation, i),
+        **({"label": names.name(label)} if label is not None else {}),
+    }
+    if draw:
+        title = f"{item.name}: {row['target']}"
+        figure = explanation.plot(i, image=item.picture, feature_names=item.feature_names, patch=patch, title=title)
+        write_atomically(folder / f"{item.name}.png", lambda file: figure.savefig(file, dpi=110))
+    return row
+
+
+def _count_correct(totals: Totals, explainer: Explainer, x: Tensor, labels: list[int | None]) -> None:
+    """Which class each part of the network alone would predict (the paper's Table 1), where labels are known."""
+    known = [i for i, label in enumerate(labels) if label is not None]
+    if not known:
+        return
+    linear, bias = explainer.split(x[known])
+    truth = torch.tensor([labels[i] for i in known], device=x.device)
+    for name, logits in (("w.x + b", linear + bias), ("w.x alone", linear), ("b alone", bias)):
+        totals.correct[name] += int((logits.argmax(1) == truth).sum())
+    totals.labelled += len(known)
+
+
+def _write_summary(folder: Path, totals: Totals) -> None:
+    accuracy = {name: n / totals.labelled for name, n in totals.correct.items()} if totals.labelled else None
+    content = json.dumps(
+        {"summary": totals.lines(), "accuracy": accuracy, "inputs": totals.rows}, indent=1, ensure_ascii=False
+    )
+    write_atomically(folder / "summary.json", lambda file: file.write_text(content, encoding="utf-8"))
+
+
+def _batches(items: Iterator[Item], size: int) -> Iterator[list[Item]]:
+    """Consecutive items of one shape, at most ``size``."""
+    while batch := list(islice(items, size)):
+        while batch:
+            same = [item for item in batch if item.x.shape == batch[0].x.shape]
+            yield same
+            batch = [item for item in batch if item.x.shape != batch[0].x.shape]
+
+
+def _target(text: str) -> Any:
+    if text == "predicted":
+        return text
+    try:
+        index = tuple(int(part) for part in text.split(","))
+    except ValueError as error:
+        raise BadParameter(f"--target must be 'predicted' or an index such as 3 or 0,1, not {text!r}") from error
+    return index[0] if len(index) == 1 else index
+
+
+def _slice(text: str) -> slice:
+    try:
+        parts = [int(part) if part else None for part in text.split(":")]
+        if len(parts) == 1 and parts[0] is not None:
+            return slice(parts[0], parts[0] + 1 or None)
+        if 2 <= len(parts) <= 3:
+            return slice(*parts)
+    except ValueError:
+        pass
+    raise BadParameter(f"--rows must look like 0:10 or 5, not {text!r}")
+
+
+def _numbers(name: str, text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError as error:
+        raise BadParameter(f"{name} must be numbers separated by commas, not {text!r}") from error

@@ -1,0 +1,208 @@
+"""Inputs of the command line: image files and folders, arrays and table rows, as batches for a model."""
+
+import csv
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+
+from ..errors import FileError, InputError
+
+__all__ = ["Item", "Preparation", "count", "read"]
+
+IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm")
+ARRAYS = (".npy", ".npz")
+TABLES = (".csv", ".parquet")
+
+
+@dataclass(frozen=True)
+class Item:
+    """One example: ``x`` without a batch dimension, and what is needed to show it."""
+
+    name: str
+    path: Path
+    x: Tensor
+    picture: NDArray[Any] | None = None
+    feature_names: list[str] | None = None
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """How inputs become tensors: resize the short side, crop the centre, scale to 0-1, normalise."""
+
+    resize: int = 256
+    crop: int = 224
+    mean: tuple[float, ...] = (0.485, 0.456, 0.406)
+    std: tuple[float, ...] = (0.229, 0.224, 0.225)
+    key: str | None = None
+    rows: slice = field(default_factory=lambda: slice(None))
+    drop: tuple[str, ...] = ()
+    grey: bool = False
+
+    def image(self, path: Path) -> Item:
+        """An image file, prepared as torchvision's evaluation transforms do.
+
+        Raises:
+            FileError: it cannot be read as an image.
+        """
+        try:
+            with Image.open(path) as opened:
+                picture = opened.convert("L" if self.grey else "RGB")
+        except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError) as error:
+            raise FileError(f"Cannot read {path} as an image: {error}.") from error
+        if self.resize:
+            short = min(picture.size)
+            width, height = (int(self.resize * side / short) for side in picture.size)
+            picture = picture.resize((width, height), Image.Resampling.BILINEAR)
+        if self.crop:
+            left, above = (round((side - self.crop) / 2) for side in picture.size)
+            picture = picture.crop((left, above, left + self.crop, above + self.crop))
+        shown = np.asarray(picture)
+        channels = shown[None] if shown.ndim == 2 else shown.transpose(2, 0, 1)
+        return Item(path.stem, path, self.normalise(torch.from_numpy(channels / np.float32(255))), shown)
+
+    def normalise(self, x: Tensor) -> Tensor:
+        """``(x - mean) / std`` per channel, for ``(C, H, W)``."""
+        if len(self.mean) not in (1, x.shape[0]) or len(self.std) not in (1, x.shape[0]):
+            raise InputError(
+                f"--mean and --std have {len(self.mean)} and {len(self.std)} values, the image {x.shape[0]} channels."
+            )
+        return (x - torch.tensor(self.mean)[:, None, None]) / torch.tensor(self.std)[:, None, None]
+
+
+def _files(inputs: Sequence[Path]) -> list[Path]:
+    found: list[Path] = []
+    for path in inputs:
+        if path.is_dir():
+            inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in IMAGES)
+            if not inside:
+                raise FileError(f"The folder {path} holds no image ({', '.join(IMAGES)}).")
+            found += inside
+        elif path.is_file():
+            found.append(path)
+        else:
+            raise FileError(f"There is no file or folder {path}.")
+    return found
+
+
+def count(inputs: Sequence[Path]) -> int | None:
+    """How many examples there are, where that is known without reading: only images."""
+    files = _files(inputs)
+    return len(files) if all(f.suffix.lower() not in ARRAYS + TABLES for f in files) else None
+
+
+def read(inputs: Sequence[Path], preparation: Preparation) -> Iterator[Item]:
+    """Every example of the inputs, in order.
+
+    Raises:
+        FileError: a file is missing, unreadable or of an unknown kind.
+        InputError: a table holds text or missing values.
+    """
+    for path in _files(inputs):
+        suffix = path.suffix.lower()
+        if suffix in ARRAYS:
+            yield from _array_items(path, preparation)
+        elif suffix in TABLES:
+            yield from _table_items(path, preparation)
+        else:
+            yield preparation.image(path)
+
+
+def _array_items(path: Path, preparation: Preparation) -> Iterator[Item]:
+    array = _read_array(path, preparation.key)
+    rows = range(len(array))[preparation.rows]
+    for row in rows:
+        values = array[row]
+        picture = None
+        if values.dtype == np.uint8 and values.ndim in (2, 3):  # images as stored: H x W or H x W x C, 0-255
+            picture = values
+            values = values[None] if values.ndim == 2 else values.transpose(2, 0, 1)
+            x = preparation.normalise(torch.from_numpy(values / np.float32(255)))
+        else:
+            x = torch.from_numpy(np.asarray(values, dtype=np.float32))
+        yield Item(f"{path.stem}_{row}", path, x, picture)
+
+
+def _read_array(path: Path, key: str | None) -> NDArray[Any]:
+    try:
+        loaded = np.load(path, allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            array = loaded
+        else:
+            with loaded:
+                names = list(loaded.keys())
+                if key is None and len(names) != 1:
+                    raise InputError(f"{path} holds several arrays: choose one with --key, of {', '.join(names)}.")
+                if key is not None and key not in names:
+                    raise InputError(f"{path} has no array {key!r}; it holds {', '.join(names)}.")
+                array = loaded[key or names[0]]
+    except (OSError, ValueError, BadZipFile, EOFError) as error:
+        raise FileError(f"Cannot read {path} as a NumPy array without pickle: {error}.") from error
+    if array.ndim < 2 or array.dtype.kind not in "fiu":
+        raise InputError(f"{path} must hold numbers of shape (N, ...), not {array.dtype} of shape {array.shape}.")
+    return array
+
+
+def _table_items(path: Path, preparation: Preparation) -> Iterator[Item]:
+    names, columns = _read_csv(path) if path.suffix.lower() == ".csv" else _read_parquet(path)
+    unknown = [n for n in preparation.drop if n not in names]
+    if unknown:
+        raise InputError(f"{path} has no column {unknown[0]!r} to drop; it has {', '.join(names)}.")
+    kept = [i for i, n in enumerate(names) if n not in preparation.drop]
+    numbers = np.stack([_numbers(path, names[i], columns[i]) for i in kept], axis=1)
+    rows = range(len(numbers))[preparation.rows]
+    for row in rows:
+        missing = np.flatnonzero(~np.isfinite(numbers[row]))
+        if len(missing):
+            raise InputError(
+                f"{path}, row {row}: column {names[kept[missing[0]]]!r} is missing or infinite. Fill it in, choose other "
+                "rows with --rows, or drop the column with --drop."
+            )
+        x = torch.from_numpy(numbers[row].astype(np.float32))
+        yield Item(f"{path.stem}_{row}", path, x, None, [names[i] for i in kept])
+
+
+def _numbers(path: Path, name: str, values: Sequence[Any]) -> NDArray[np.float64]:
+    try:
+        return np.array([np.nan if v in ("", None) else float(v) for v in values])
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"{path}: the column {name!r} holds text ({error}). Encode it as numbers, or leave it out with "
+            f"--drop {name!r}."
+        ) from error
+
+
+def _read_csv(path: Path) -> tuple[list[str], list[list[str]]]:
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = [row for row in csv.reader(file) if row]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise FileError(f"Cannot read {path} as a table: {error}.") from error
+    if len(rows) < 2:
+        raise FileError(f"{path} must have a line of column names and at least one row.")
+    head, body = rows[0], rows[1:]
+    for number, row in enumerate(body):
+        if len(row) != len(head):
+            raise FileError(f"{path}, row {number}: {len(row)} values for {len(head)} columns.")
+    first = 1 if head[0] == "" else 0  # an unnamed first column is the row's number
+    return head[first:], [[row[i] for row in body] for i in range(first, len(head))]
+
+
+def _read_parquet(path: Path) -> tuple[list[str], list[list[Any]]]:
+    try:
+        from pyarrow import parquet
+    except ImportError as error:
+        raise FileError("Reading parquet needs pyarrow: pip install 'biasprop[parquet]'.") from error
+    try:
+        table = parquet.read_table(path)
+    except (OSError, ValueError) as error:
+        raise FileError(f"Cannot read {path} as parquet: {error}.") from error
+    names = [n for n in table.column_names if not n.startswith("__index")]
+    return names, [table.column(n).to_pylist() for n in names]

@@ -1,0 +1,136 @@
+"""Models from a SPEC: ``torchvision:NAME``, ``timm:NAME``, ``package.module:factory`` or a ``torch.export`` file."""
+
+import importlib
+import sys
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from ..capture import abbreviate
+from ..errors import CaptureError, FileError
+from .exported import load_exported
+
+__all__ = ["load_model"]
+
+
+def load_model(spec: str, weights: Path | None = None, device: str = "cpu") -> nn.Module:
+    """The model that ``spec`` means, in eval mode on ``device``.
+
+    Args:
+        spec: see the module.
+        weights: ``.safetensors``, or ``.pt``/``.pth`` read with ``weights_only=True``. Without it torchvision and timm
+            download their pretrained weights.
+        device: e.g. ``"cpu"`` or ``"cuda"``.
+
+    Raises:
+        FileError: a file is missing, damaged, unsafe, or does not fit the model.
+        CaptureError: the spec names no model, or the device does not exist.
+    """
+    model = _build(spec, pretrained=weights is None)
+    if weights is not None:
+        _load_weights(model, weights)
+    try:
+        model = model.to(device)
+    except (RuntimeError, AssertionError) as error:
+        raise CaptureError(f"Cannot use the device {device!r}: {str(error).splitlines()[0]}") from error
+    for module in model.modules():  # an exported program refuses eval(); it was traced in the mode it will run in
+        module.training = False
+    return model
+
+
+def _build(spec: str, pretrained: bool) -> nn.Module:
+    if spec.endswith(".pt2"):
+        return load_exported(Path(spec))
+    library, _, name = spec.partition(":")
+    if not name:
+        raise CaptureError(
+            f"Unknown model {spec!r}: use torchvision:NAME, timm:NAME, package.module:factory, or a torch.export file "
+            "net.pt2."
+        )
+    match library:
+        case "torchvision":
+            return _torchvision(name, pretrained)
+        case "timm":
+            timm = _import("timm", "pip install 'biasprop[vision]'")
+            return _guarded(spec, lambda: timm.create_model(name, pretrained=pretrained))
+    if "" not in sys.path:
+        sys.path.insert(0, "")
+    factory = getattr(_import(library, "run from the folder that holds it"), name, None)
+    if not callable(factory):
+        raise CaptureError(f"The module {library} has no function or class {name!r} that makes a model.")
+    return _guarded(spec, factory)
+
+
+def _torchvision(name: str, pretrained: bool) -> nn.Module:
+    models = _import("torchvision.models", "pip install 'biasprop[vision]'")
+    options: dict[str, Any] = {"weights": "DEFAULT" if pretrained else None}
+    if name in ("googlenet", "inception_v3") and not pretrained:
+        options["init_weights"] = False
+    return _guarded(f"torchvision:{name}", lambda: models.get_model(name, **options))
+
+
+def _import(module: str, remedy: str) -> Any:
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise CaptureError(f"Cannot import {module}: {error}. Remedy: {remedy}.") from error
+
+
+def _guarded(spec: str, make: Any) -> nn.Module:
+    try:
+        model = make()
+    except Exception as error:  # third-party code: whatever it raises, the user wants one line
+        raise CaptureError(
+            f"Cannot make the model {spec}: {type(error).__name__}: {error}. Check its name; without a network "
+            "connection give --weights FILE."
+        ) from error
+    if not isinstance(model, nn.Module):
+        raise CaptureError(f"{spec} made a {type(model).__name__}, not a torch.nn.Module.")
+    return model
+
+
+def _load_weights(model: nn.Module, path: Path) -> None:
+    state = _read_weights(path)
+    own = model.state_dict()
+    wrong = [f"{n} {tuple(state[n].shape)} for {tuple(own[n].shape)}" for n in own if _differ(state.get(n), own[n])]
+    missing, unknown = [n for n in own if n not in state], [n for n in state if n not in own]
+    problems = [
+        f"{what}: {abbreviate(names, 6)}"
+        for what, names in (("missing", missing), ("not in the model", unknown), ("wrong shape", wrong))
+        if names
+    ]
+    if problems:
+        raise FileError(f"The weights in {path} do not fit {type(model).__name__}: {'; '.join(problems)}.")
+    model.load_state_dict(state)
+
+
+def _differ(given: Tensor | None, own: Tensor) -> bool:
+    return given is not None and given.shape != own.shape
+
+
+def _read_weights(path: Path) -> dict[str, Tensor]:
+    if not path.is_file():
+        raise FileError(f"There is no weights file {path}.")
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        if path.suffix not in (".pt", ".pth"):
+            raise FileError(f"{path} is not a weights file: use .safetensors, or .pt/.pth that hold a state dict.")
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except UnpicklingError as error:
+        raise FileError(
+            f"{path} holds pickled objects, not only tensors; loading it could run code, so it is refused. Save "
+            "model.state_dict() with safetensors.torch.save_file."
+        ) from error
+    except (SafetensorError, OSError, RuntimeError, ValueError, EOFError, KeyError) as error:
+        raise FileError(f"Cannot read {path}: {str(error).splitlines()[0]} It is damaged or of another kind.") from error
+    if isinstance(loaded, dict) and isinstance(loaded.get("state_dict"), dict):
+        loaded = loaded["state_dict"]
+    if not isinstance(loaded, dict) or not all(isinstance(v, Tensor) for v in loaded.values()):
+        raise FileError(f"{path} holds a {type(loaded).__name__}, not a state dict of tensors.")
+    return loaded

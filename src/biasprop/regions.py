@@ -1,0 +1,102 @@
+"""Sums of attributions over patches, superpixels or any region map; they stay complete.
+
+Pixel maps of strided, max-pooled networks are grainy, because bias lands on single winners (spec section 9).
+Attributions add up, so sums over regions are exact and are what a person reads first.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from .errors import InputError
+
+if TYPE_CHECKING:
+    from .explanation import Explanation, Part
+
+__all__ = ["Regions", "patches", "sum_regions"]
+
+
+@dataclass(frozen=True, eq=False)
+class Regions:
+    """Attributions summed over ``R`` regions; every tensor is ``(N, R)`` (a tuple for a tuple of inputs).
+
+    Attributes:
+        labels: the region of each feature, broadcastable to the attributed tensor without its batch.
+        weight_attribution: sums of ``w * x``.
+        bias_attribution: sums of ``beta``.
+    """
+
+    labels: Any
+    weight_attribution: Any
+    bias_attribution: Any
+
+    @property
+    def attribution(self) -> Any:
+        """Sums of ``w * x + beta``."""
+        if isinstance(self.weight_attribution, tuple):
+            pairs = zip(self.weight_attribution, self.bias_attribution, strict=True)
+            return tuple(w + b for w, b in pairs)
+        return self.weight_attribution + self.bias_attribution
+
+    def paint(self, sums: Tensor) -> Tensor:
+        """The sums of one example, ``(R,)``, laid back over the region map: a tensor like ``labels``."""
+        return sums[self.labels.to(sums.device)]
+
+
+def patches(shape: torch.Size | tuple[int, ...], size: int) -> Tensor:
+    """Labels of square patches of ``size`` over the last two dimensions (one patch row for one dimension)."""
+    if size < 1:
+        raise InputError(f"The patch size must be at least 1, not {size}.")
+    if len(shape) == 1:
+        return torch.arange(shape[0]) // size
+    rows, columns = shape[-2:]
+    across = -(-columns // size)
+    return (torch.arange(rows) // size)[:, None] * across + torch.arange(columns) // size
+
+
+def sum_regions(explanation: "Explanation", labels: Any) -> Regions:
+    """Sum an explanation over regions.
+
+    Args:
+        explanation: of ``N`` examples.
+        labels: a patch size, or an integer tensor (or array) of region numbers from 0 that broadcasts to one example
+            of the attributed tensor, e.g. ``(H, W)`` for ``(C, H, W)``; a tuple of these for a tuple of inputs.
+
+    Raises:
+        InputError: labels are not integers, negative, or do not fit the attributed tensor.
+    """
+    if explanation.single:
+        used, w, beta = _sum(explanation.parts[0], labels, len(explanation.output))
+        return Regions(used, w, beta)
+    if not isinstance(labels, tuple) or len(labels) != len(explanation.parts):
+        raise InputError(f"This explanation has {len(explanation.parts)} tensors: give a tuple of as many region maps.")
+    summed = [_sum(p, one, len(explanation.output)) for p, one in zip(explanation.parts, labels, strict=True)]
+    used, w, beta = zip(*summed, strict=True)
+    return Regions(used, w, beta)
+
+
+def _sum(part: "Part", labels: Any, batch: int) -> tuple[Tensor, Tensor, Tensor]:
+    weight = (part.weight * part.value).movedim(part.batch_dim, 0)
+    beta = part.beta.movedim(part.batch_dim, 0)
+    shape = weight.shape[1:]
+    if isinstance(labels, int) and not isinstance(labels, bool):
+        labels = patches(shape, labels)
+    labels = torch.as_tensor(labels)
+    if labels.is_floating_point() or labels.dtype == torch.bool or labels.is_complex():
+        raise InputError(f"Region labels must be integers, not {labels.dtype}.")
+    if labels.numel() == 0 or labels.min() < 0:
+        raise InputError("Region labels must be numbers from 0; give pixels outside every region a number of their own.")
+    try:
+        index = labels.long().to(weight.device).broadcast_to(shape).reshape(-1)
+    except RuntimeError as error:
+        raise InputError(
+            f"Region labels of shape {tuple(labels.shape)} do not fit one example of shape {tuple(shape)}."
+        ) from error
+    count = int(index.max()) + 1
+
+    def add(values: Tensor) -> Tensor:
+        return values.new_zeros(batch, count).index_add_(1, index, values.reshape(batch, -1))
+
+    return labels.long(), add(weight), add(beta)
