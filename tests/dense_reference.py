@@ -1,7 +1,8 @@
-"""A dense float64 reference of spec sections 2 and 3, written from the equations; it shares no code with biasprop.
+"""A dense float64 reference of spec sections 2 and 3, written from the equations; no code of biasprop in it.
 
-A network is a list of nodes over flat vectors, one example at a time. Every operation is an explicit matrix, so that
-each line can be read next to the equation that it implements. Node 0 is the input, the last node is the output.
+A network is a list of nodes over flat vectors, one example at a time. Every operation is an explicit matrix,
+so that each line can be read next to the equation that it implements. Node 0 is the input, the last node is
+the output.
 """
 
 from collections import Counter
@@ -40,7 +41,7 @@ def hard_tanh(low: float, high: float) -> Gate:
 class Step:
     """One layer at the current input: ``y = W u + h``.
 
-    ``moves`` is alpha itself for operations that have at most one component per unit; no rule applies to them.
+    ``moves`` is alpha itself for operations that have one component per unit; no rule applies to them.
     """
 
     y: Array
@@ -60,8 +61,8 @@ class Affine:
     wired: Mask
     gate: Gate = identity
 
-    def normed(self, scale: Array, shift: Array) -> "Affine":
-        """With an eval-mode batch norm folded in, so that its shift is part of the layer's own bias h."""
+    def folded(self, scale: Array, shift: Array) -> "Affine":
+        """With the batch norm that follows folded in, so that its shift is part of the layer's own bias h."""
         return replace(self, A=scale[:, None] * self.A, a=scale * self.a + shift)
 
     def linearize(self, u: Array) -> Step:
@@ -73,7 +74,7 @@ class Affine:
 
 @dataclass(frozen=True)
 class Diagonal:
-    """``psi(scale * u + shift)``: a gate, a constant operand or a batch norm that has no affine op to fold into."""
+    """``psi(scale * u + shift)``: a gate, constant operand or batch norm with no affine op to fold into."""
 
     scale: Array
     shift: Array
@@ -124,7 +125,7 @@ class Node:
 
 @dataclass
 class Result:
-    """What the reference says of one example; ``hits`` counts the units whose mass took each fallback (1 to 4)."""
+    """What the reference says of one example; ``hits`` counts the units by fallback (1 to 4; 0 is none)."""
 
     f: float
     w: Array
@@ -146,11 +147,9 @@ def explain(nodes: Sequence[Node], x: Array, t: Array, rule: str, temperature: f
     hits: Counter[int] = Counter()
     unattributed = 0.0
     for i in reversed(range(len(nodes))):
-        step = steps[i]
+        step, u = steps[i], np.concatenate([values[j] for j in nodes[i].parents])
         combined = beta[i + 1] + g[i + 1] * step.h
-        alpha = _alpha(
-            step, np.concatenate([values[j] for j in nodes[i].parents]), combined, rule, temperature, hits
-        )
+        alpha = _alpha(step, u, combined, rule, temperature, hits)
         lost = alpha.sum(1) == 0
         unattributed += combined[lost].sum()
         if step.moves is not None:
@@ -158,7 +157,7 @@ def explain(nodes: Sequence[Node], x: Array, t: Array, rule: str, temperature: f
         _send(g, nodes[i].parents, step.W.T @ g[i + 1])
         _send(beta, nodes[i].parents, alpha.T @ combined)
     f = float(t @ values[-1])
-    return Result(f, g[0], f - float(g[0] @ x), beta[0], unattributed, hits)
+    return Result(f, g[0], f - float(g[0] @ x), beta[0], float(unattributed), hits)
 
 
 def _send(accumulated: list[Array], parents: tuple[int, ...], message: Array) -> None:
@@ -241,10 +240,8 @@ def windows(
 ) -> tuple[list[list[int]], Shape]:
     """Flat indices of the in-bounds window of each pooled unit, in row-major order, and the output shape."""
     out = (shape[0], *map(out_size, shape[1:], kernel, stride, padding, dilation))
-    axes = [
-        [list(positions(o, *how)) for o in range(n)]
-        for n, *how in zip(out[1:], kernel, stride, padding, dilation)
-    ]  # noqa: B905
+    taps = zip(out[1:], kernel, stride, padding, dilation, strict=True)
+    axes = [[positions(o, *how) for o in range(n)] for n, *how in taps]
     return list(_gather(shape, out, axes)), out
 
 

@@ -1,4 +1,4 @@
-"""biasprop against the dense reference: every rule and every fallback, on small networks, to 1e-10 in float64."""
+"""biasprop against the dense reference: every rule and every fallback, on small networks, to 1e-10."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -17,6 +17,9 @@ import biasprop
 TOLERANCE = 1e-10
 RULES = [(rule, t) for rule in ("bias1", "bias2") for t in (0.5, 1.0, 100.0)] + [("bias3", 1.0)]
 
+Fold = nn.Module | tuple[np.ndarray, np.ndarray] | None
+"""A batch norm, or the scale and shift of a constant elementwise map, that folds into the affine op."""
+
 
 def array(tensor: Tensor) -> np.ndarray:
     return tensor.detach().numpy().astype(np.float64)
@@ -24,7 +27,7 @@ def array(tensor: Tensor) -> np.ndarray:
 
 @dataclass
 class Sketch:
-    """The reference's description of a network, drawn in the order of the model's forward from the same modules."""
+    """The reference's description of a network, drawn from the modules in the order of forward."""
 
     shapes: list[tuple[int, ...]]
     nodes: list[dense.Node] = field(default_factory=list)
@@ -40,23 +43,19 @@ class Sketch:
         affine: dense.Affine,
         shape: tuple[int, ...],
         gate: nn.Module | None,
-        bn: nn.Module | None = None,
+        fold: Fold = None,
     ) -> int:
-        """An affine op, the batch norm that folds into it and the gate that directly consumes it."""
-        if bn is not None:
-            affine = affine.normed(*scale_shift(bn, shape))
+        """An affine op, what folds into it and the gate that directly consumes it."""
+        if fold is not None:
+            affine = affine.folded(*scale_shift(fold, shape))
         return self.put(parents, replace(affine, gate=as_gate(gate, shape)), shape)
 
-    def linear(
-        self, u: int, module: nn.Linear, gate: nn.Module | None = None, bn: nn.Module | None = None
-    ) -> int:
+    def linear(self, u: int, module: nn.Linear, gate: nn.Module | None = None, fold: Fold = None) -> int:
         A = array(module.weight)
         a = np.zeros(len(A)) if module.bias is None else array(module.bias)
-        return self.layer(u, dense.Affine(A, a, np.ones(A.shape, dtype=bool)), (len(A),), gate, bn)
+        return self.layer(u, dense.Affine(A, a, np.ones(A.shape, dtype=bool)), (len(A),), gate, fold)
 
-    def conv(
-        self, u: int, module: nn.Module, gate: nn.Module | None = None, bn: nn.Module | None = None
-    ) -> int:
+    def conv(self, u: int, module: nn.Module, gate: nn.Module | None = None, fold: Fold = None) -> int:
         padding = module.padding
         if padding == "same":
             padding = tuple(
@@ -71,11 +70,9 @@ class Sketch:
         else:
             A, wired, out = dense.conv(array(module.weight), self.shapes[u], *how)
         bias = torch.zeros(out[0]) if module.bias is None else module.bias
-        return self.layer(u, dense.Affine(A, per_unit(bias, out), wired), out, gate, bn)
+        return self.layer(u, dense.Affine(A, per_unit(bias, out), wired), out, gate, fold)
 
-    def average(
-        self, u: int, module: nn.Module, gate: nn.Module | None = None, bn: nn.Module | None = None
-    ) -> int:
+    def average(self, u: int, module: nn.Module, gate: nn.Module | None = None, fold: Fold = None) -> int:
         shape, divisor = self.shapes[u], None
         if isinstance(module, nn.AvgPool2d):
             within, out = dense.windows(
@@ -84,18 +81,16 @@ class Sketch:
             divisor = int(np.prod(pair(module.kernel_size))) if module.count_include_pad else None
         else:
             within, out = dense.adaptive_windows(shape, pair(module.output_size))
-        return self.layer(u, dense.average(within, int(np.prod(shape)), divisor), out, gate, bn)
+        return self.layer(u, dense.average(within, int(np.prod(shape)), divisor), out, gate, fold)
 
     def max_pool(self, u: int, module: nn.MaxPool2d) -> int:
         how = map(pair, (module.kernel_size, module.stride, module.padding, module.dilation))
         within, out = dense.windows(self.shapes[u], *how)
         return self.put(u, dense.MaxPool(within), out)
 
-    def join(
-        self, u: int, v: int, gate: nn.Module | None = None, bn: nn.Module | None = None, sign: int = 1
-    ) -> int:
+    def join(self, u: int, v: int, gate: nn.Module | None = None, fold: Fold = None, sign: int = 1) -> int:
         shape = self.shapes[u]
-        return self.layer((u, v), dense.join(int(np.prod(shape)), (1, sign)), shape, gate, bn)
+        return self.layer((u, v), dense.join(int(np.prod(shape)), (1, sign)), shape, gate, fold)
 
     def diagonal(self, u: int, scale: object, shift: object, gate: nn.Module | None = None) -> int:
         shape = self.shapes[u]
@@ -132,9 +127,11 @@ def per_unit(per_channel: Tensor, shape: tuple[int, ...]) -> np.ndarray:
     return np.repeat(array(per_channel), int(np.prod(shape[1:])))
 
 
-def scale_shift(bn: nn.Module, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-    scale = bn.weight / (bn.running_var + bn.eps).sqrt()
-    return per_unit(scale, shape), per_unit(bn.bias - bn.running_mean * scale, shape)
+def scale_shift(fold: Fold, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    if isinstance(fold, tuple):
+        return fold
+    scale = fold.weight / (fold.running_var + fold.eps).sqrt()
+    return per_unit(scale, shape), per_unit(fold.bias - fold.running_mean * scale, shape)
 
 
 def as_gate(module: nn.Module | None, shape: tuple[int, ...]) -> dense.Gate:
@@ -144,9 +141,7 @@ def as_gate(module: nn.Module | None, shape: tuple[int, ...]) -> dense.Gate:
         return dense.hard_tanh(module.min_val, module.max_val)
     if isinstance(module, nn.PReLU):
         return dense.leaky_relu(per_unit(module.weight.expand(shape[0]), shape))
-    return dense.leaky_relu(
-        {nn.ReLU: 0.0}.get(type(module)) if type(module) is nn.ReLU else module.negative_slope
-    )
+    return dense.leaky_relu(getattr(module, "negative_slope", 0.0))
 
 
 class Model(nn.Module):
@@ -156,6 +151,9 @@ class Model(nn.Module):
 
     def describe(self, s: Sketch) -> None:
         raise NotImplementedError
+
+    def prepare(self) -> None:
+        """Changes to the random parameters."""
 
     def examples(self) -> Tensor:
         return torch.randn(3, *self.shape)
@@ -229,9 +227,9 @@ class Residual(Model):
         return self.fc(self.pool(y).flatten(1))
 
     def describe(self, s: Sketch) -> None:
-        u = s.conv(s.conv(0, self.conv1, self.relu, self.bn1), self.conv2, bn=self.bn2)
-        u = s.join(u, s.conv(0, self.down, bn=self.bn3), self.relu)
-        u = s.join(s.conv(u, self.conv4, bn=self.bn4), u, self.relu)
+        u = s.conv(s.conv(0, self.conv1, self.relu, self.bn1), self.conv2, fold=self.bn2)
+        u = s.join(u, s.conv(0, self.down, fold=self.bn3), self.relu)
+        u = s.join(s.conv(u, self.conv4, fold=self.bn4), u, self.relu)
         s.linear(s.average(u, self.pool), self.fc)
 
 
@@ -250,7 +248,7 @@ class Reused(Model):
 
 
 class Norms(Model):
-    """Batch norms that fold into sums and averages, and ones that cannot; gates that are not a sole consumer."""
+    """Batch norms that fold into a difference and an average, and ones that cannot fold."""
 
     shape = (2, 4, 4)
 
@@ -258,7 +256,7 @@ class Norms(Model):
         super().__init__()
         self.bn = nn.ModuleList([nn.BatchNorm2d(c) for c in (2, 3, 3, 3, 3)])
         self.conv = nn.Conv2d(2, 3, 3, padding=1)
-        self.max, self.average = nn.MaxPool2d(2, stride=1), nn.AvgPool2d(2, stride=1)
+        self.average = nn.AvgPool2d(2, stride=1)
         self.relu, self.tanh, self.fc = nn.ReLU(), nn.Hardtanh(-0.7, 0.6), nn.Linear(12, 3)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -278,7 +276,7 @@ class Norms(Model):
 
 
 class Forks(Model):
-    """Routing and lone gates: a gate on the input, after a max pool, and on a tensor that has another consumer."""
+    """Routing and lone gates: on the input, after a max pool, on a tensor that has another consumer."""
 
     shape = (2, 5, 4)
 
@@ -302,7 +300,11 @@ class Forks(Model):
 
 
 class Constants(Model):
-    """Bare parameters and constants as sources; a hinge ``1 - relu(1 - x)``."""
+    """Bare parameters and constants as sources; a hinge ``1 - relu(1 - x)``.
+
+    Section 4 says of batch norm only that it folds into the affine op that feeds it; here every elementwise
+    map with constant coefficients does, so that ``x @ A.T + a`` is the same layer as ``linear(x, A, a)``.
+    """
 
     shape = (5,)
 
@@ -313,12 +315,14 @@ class Constants(Model):
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.fc1(1 - self.relu(1 - x)) + self.offset
-        return self.fc3(self.relu(y) - self.fc2(y))
+        z = self.relu(0.5 - self.fc2(y))
+        return self.fc3(self.relu(self.relu(y) - z + self.offset))
 
     def describe(self, s: Sketch) -> None:
-        u = s.linear(s.diagonal(s.diagonal(0, -1, 1, self.relu), -1, 1), self.fc1)
-        u = s.diagonal(u, 1, array(self.offset))
-        s.linear(s.join(s.gate(u, self.relu), s.linear(u, self.fc2), sign=-1), self.fc3)
+        one, offset = np.ones(6), array(self.offset)
+        y = s.linear(s.diagonal(s.diagonal(0, -1, 1, self.relu), -1, 1), self.fc1, fold=(one, offset))
+        z = s.linear(y, self.fc2, self.relu, fold=(-one, 0.5 * one))
+        s.linear(s.join(s.gate(y, self.relu), z, self.relu, fold=(one, offset), sign=-1), self.fc3)
 
 
 class Transposed(Model):
@@ -388,25 +392,27 @@ class Black(Model):
 
 
 class ZeroRows(Model):
-    """A filter and a row of weights that are all zero, lit up by their biases."""
+    """Filters and a row of weights that are all zero, or made so by their batch norm; their shifts stay."""
 
     shape = (2, 4, 4)
 
     def __init__(self) -> None:
         super().__init__()
-        self.conv, self.relu = nn.Conv2d(2, 4, 3, padding=1, groups=2), nn.ReLU()
+        self.conv, self.bn, self.relu = nn.Conv2d(2, 4, 3, padding=1, groups=2), nn.BatchNorm2d(4), nn.ReLU()
         self.fc1, self.fc2 = nn.Linear(64, 5), nn.Linear(5, 3)
 
     def prepare(self) -> None:
-        for layer, row in ((self.conv, 1), (self.fc1, 2)):
+        self.conv.weight[3, :, 0] = 0
+        for layer, row in ((self.conv, 1), (self.bn, 2), (self.fc1, 2)):
             layer.weight[row] = 0
             layer.bias[row] = 0.7
+        self.bn.bias[1] = self.bn.running_mean[1] = 0
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.fc2(self.relu(self.fc1(self.relu(self.conv(x)).flatten(1))))
+        return self.fc2(self.relu(self.fc1(self.relu(self.bn(self.conv(x))).flatten(1))))
 
     def describe(self, s: Sketch) -> None:
-        s.linear(s.linear(s.conv(0, self.conv, self.relu), self.fc1, self.relu), self.fc2)
+        s.linear(s.linear(s.conv(0, self.conv, self.relu, self.bn), self.fc1, self.relu), self.fc2)
 
 
 class Overpadded(Model):
@@ -469,7 +475,7 @@ def make(name: str) -> Case:
             elif getattr(module, "bias", None) is not None:
                 module.weight.mul_(1.5)
                 module.bias.normal_(std=0.5)
-        getattr(model, "prepare", lambda: None)()
+        model.prepare()
     x = model.examples().double()
     torch.set_rng_state(before)
     sketch = Sketch([model.shape])
@@ -523,7 +529,7 @@ def test_difference_of_logits(name: str, rule: str) -> None:
 @pytest.mark.parametrize(
     ("name", "rules", "fallback"),
     [
-        ("relu", ("bias3",), 1),
+        ("cnn-include-pad", ("bias3",), 1),
         ("black", ("bias3",), 1),
         ("black", ("bias1", "bias2", "bias3"), 2),
         ("hardtanh", ("bias1", "bias2", "bias3"), 2),
@@ -543,7 +549,7 @@ def test_each_fallback_is_hit(name: str, rules: tuple[str, ...], fallback: int) 
 
 
 def test_zero_weights_are_outside_the_support() -> None:
-    """Fallback 2 is over A != 0, not over all that is wired: a filter whose taps all read above is told apart."""
+    """So that fallback 2 (A != 0) is told apart from fallback 3 (all that is wired) in the model above."""
     case = make("black")
     layer = case.nodes[0].layer
     assert isinstance(layer, dense.Affine)

@@ -207,7 +207,8 @@ class Explainer:
             _check_input(tensor, "The input" if len(inputs) == 1 else f"Input {i}", self.model)
         if len({t.shape[0] for t in inputs}) > 1:
             raise InputError(f"The inputs have different batch sizes: {[t.shape[0] for t in inputs]}.")
-        return tuple(t.detach().clone() if t.is_inference() else t.detach() for t in inputs), more
+        with torch.inference_mode(False):
+            return pytree.tree_map_only(Tensor, _detached, (inputs, more))  # type: ignore[no-any-return]
 
     def graph(self, inputs: tuple[Tensor, ...], extras: tuple[Any, ...]) -> Graph:
         """The captured graph for inputs of these shapes, captured at the first call."""
@@ -242,6 +243,10 @@ def _check_input(tensor: Any, what: str, model: nn.Module) -> None:
         raise InputError(f"{what} is on {tensor.device}, the model on {parameter.device}: move one with .to(device).")
     if parameter.dtype != tensor.dtype:
         raise InputError(f"{what} is {tensor.dtype}, the model {parameter.dtype}: use x.to({parameter.dtype}).")
+
+
+def _detached(tensor: Tensor) -> Tensor:
+    return tensor.clone() if tensor.is_inference() else tensor.detach()
 
 
 def _chooser(sources: SourceFilter, names: list[str]) -> Callable[[str, str], bool]:

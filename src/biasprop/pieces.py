@@ -151,7 +151,7 @@ class Components(Piece):
             if slope is not None:
                 m = m * slope[block].unsqueeze(-1)
             wired = torch.ones_like(a, dtype=torch.bool)
-            alpha = shares(settings.rule, m, h[block], wired if self.halves else a != 0, wired)
+            alpha = shares(settings.rule, m, h[block], mass[block], wired if self.halves else a != 0, wired)
             for k in range(count):
                 out[k][block] = alpha[:, k] * mass[block]
         return [

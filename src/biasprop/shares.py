@@ -16,13 +16,14 @@ __all__ = ["shares"]
 BUILT_IN = (Compensation, EqualShare, PositiveShare)
 
 
-def shares(rule: Rule, m: Tensor, h: Tensor, support: Tensor, wired: Tensor) -> Tensor:
-    """Alpha of each unit, complete: every row sums to 1, or to 0 where nothing is wired to the unit.
+def shares(rule: Rule, m: Tensor, h: Tensor, mass: Tensor, support: Tensor, wired: Tensor) -> Tensor:
+    """Alpha of each unit, complete: every row sums to 1, or to 0 where there is no mass or nothing is wired.
 
     Args:
         rule: which rule.
         m: components, ``(*units, K)``.
         h: local biases, ``units``.
+        mass: the biases to be shared, ``units``; 0 spares the search for a fallback.
         support: bool, broadcastable to ``m``: the weight is not zero (and the operand is in bounds).
         wired: bool, broadcastable to ``m``: the operand is in the unit's receptive field.
 
@@ -38,6 +39,8 @@ def shares(rule: Rule, m: Tensor, h: Tensor, support: Tensor, wired: Tensor) -> 
         _check(rule, alpha, m, empty)
     if not empty.any():
         return alpha
+    if not (empty.squeeze(-1) & (mass != 0)).any():
+        return alpha.masked_fill(empty, 0)
     fallback = torch.where(support.any(-1, keepdim=True), support, wired).to(m.dtype)
     fallback = fallback / fallback.sum(-1, keepdim=True).clamp_min(1)
     return torch.where(empty, fallback, alpha)

@@ -104,8 +104,8 @@ def spread(
         if slope is not None:
             m *= slope[b, groups, o, positions].transpose(2, 3).unsqueeze(-1)
         wired = (at < size).repeat(1, channels)[:, None]
-        alpha = shares(settings.rule, m, h[b, groups, o, positions].transpose(2, 3), (a != 0) & wired, wired)
-        message = (mass.unsqueeze(3) @ alpha).squeeze(3)  # (b, g, l, C * T)
+        alpha = shares(settings.rule, m, h[b, groups, o, positions].transpose(2, 3), mass, (a != 0) & wired, wired)
+        message = (alpha * mass.unsqueeze(-1)).sum(3)  # (b, g, l, C * T)
         message = message.unflatten(3, (channels, taps)).movedim(3, 2).flatten(3)
         received[b, groups].index_add_(3, at.flatten(), message)
     return received[..., :size], lost

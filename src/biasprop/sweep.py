@@ -128,7 +128,7 @@ def _start(
         g = torch.cat([carried[n][0].reshape(tape.batch, -1) for n in nodes], 1)
         v = torch.cat([tape.active[n].reshape(tape.batch, -1) for n in nodes], 1)
         wired = torch.ones_like(g, dtype=torch.bool)
-        messages = shares(settings.rule, g * v, intercept, g != 0, wired) * intercept[:, None]
+        messages = shares(settings.rule, g * v, intercept, intercept, g != 0, wired) * intercept[:, None]
         for node, message in zip(nodes, messages.split([carried[n][0][0].numel() for n in nodes], 1), strict=True):
             gradient = carried[node][0]
             carried[node] = (gradient, message.reshape(gradient.shape))

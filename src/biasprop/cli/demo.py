@@ -52,7 +52,7 @@ def demo(
     rule: Annotated[str, Option(help="bias1, bias2 or bias3.")] = "bias1",
 ) -> None:
     """Train two small networks, explain their predictions completely, and draw pictures. Offline, under a minute."""
-    console = Console(highlight=False)
+    console = Console(highlight=False, soft_wrap=True)
     folder = make_folder(output)
     torch.manual_seed(0)
     verdicts, subjects = {}, []

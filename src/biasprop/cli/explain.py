@@ -111,7 +111,7 @@ def explain(
     device: Annotated[str, Option(help="cpu, cuda, cuda:1, mps, ...")] = "cpu",
 ) -> None:
     """Explain predictions: how much comes from the inputs through the weights, and how much through the bias."""
-    console, progress_console = Console(highlight=False), Console(stderr=True)
+    console, progress_console = Console(highlight=False, soft_wrap=True), Console(stderr=True)
     preparation = Preparation(
         resize, crop, _numbers("--mean", mean), _numbers("--std", std), key, _slice(rows), tuple(drop or ()), grey
     )
@@ -132,7 +132,7 @@ def explain(
                     row = _report(explanation, i, item, names, folder, patch, draw=len(totals.rows) < pictures)
                     totals.rows.append(row)
                     if len(totals.rows) <= LINES:
-                        progress.console.print(f"{item.name}: {row['target']}, {row['equation']}", markup=False)
+                        console.print(f"{item.name}: {row['target']}, {row['equation']}", markup=False)
                     if save:
                         explanation.example(i).save(folder / f"{item.name}.safetensors")
                     progress.advance(task)
