@@ -5,8 +5,10 @@ and bare parameters need no special treatment. The graph holds no weights: they 
 each run. See section 9 of the specification.
 """
 
+import logging
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from operator import attrgetter, getitem
 from typing import Any
@@ -131,7 +133,12 @@ def require_eval(model: nn.Module) -> None:
     """Raise ``CaptureError`` where any module is in training mode: its output would depend on chance or batch."""
     if not isinstance(model, nn.Module):
         raise CaptureError(f"The model must be a torch.nn.Module, not {type(model).__name__}.")
-    training = [name or type(model).__name__ for name, module in model.named_modules() if module.training]
+    containers = (nn.Sequential, nn.ModuleList, nn.ModuleDict)  # a slice of a Sequential starts in training mode
+    training = [
+        name or type(model).__name__
+        for name, module in model.named_modules()
+        if module.training and type(module) not in containers
+    ]
     if training:
         raise CaptureError(
             f"The model is in training mode (first at {training[0]!r}): dropout and batch norm would make the "
@@ -167,8 +174,7 @@ def _export(
     failure: Exception | None = None
     for attempt, shapes in ((args, dynamic), (fall_back_to, None)):
         try:
-            with warnings.catch_warnings(), torch.no_grad():
-                warnings.simplefilter("ignore")
+            with _quiet(), torch.no_grad():
                 program = torch.export.export(model, attempt, dynamic_shapes=shapes)
                 program = program.run_decompositions({})
         except Exception as error:
@@ -184,6 +190,19 @@ def _export(
         "Check that model(x) runs on this input; if it does, forward depends on values of the data "
         "(Python 'if' on a tensor, .item(), .data, NumPy): write that part with tensor operations such as torch.where."
     ) from failure
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """torch.export warns and logs tracebacks of failures that we report ourselves, in one sentence."""
+    level = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(level)
 
 
 def _batch_symbols(program: ExportedProgram, count: int) -> set[Any]:

@@ -233,16 +233,14 @@ def _check_input(tensor: Any, what: str, model: nn.Module) -> None:
         raise InputError(f"{what} must be floating point, not {tensor.dtype}: use x.float() after scaling it.")
     if tensor.dim() == 0 or tensor.shape[0] == 0 or tensor.numel() == 0:
         raise InputError(f"{what} has shape {tuple(tensor.shape)}: it must hold at least one example, (N, ...).")
+    parameter = next((p for p in model.parameters() if p.is_floating_point()), None)
+    if parameter is not None and parameter.device != tensor.device:
+        raise InputError(f"{what} is on {tensor.device}, the model on {parameter.device}: move one with .to(device).")
+    if parameter is not None and parameter.dtype != tensor.dtype:
+        raise InputError(f"{what} is {tensor.dtype}, the model {parameter.dtype}: use x.to({parameter.dtype}).")
     if not tensor.isfinite().all():
         bad = (~tensor.isfinite()).reshape(tensor.shape[0], -1).any(1).nonzero()[0].item()
         raise InputError(f"{what} holds NaN or infinite values (first in example {bad}): replace or drop them.")
-    parameter = next((p for p in model.parameters() if p.is_floating_point()), None)
-    if parameter is None:
-        return
-    if parameter.device != tensor.device:
-        raise InputError(f"{what} is on {tensor.device}, the model on {parameter.device}: move one with .to(device).")
-    if parameter.dtype != tensor.dtype:
-        raise InputError(f"{what} is {tensor.dtype}, the model {parameter.dtype}: use x.to({parameter.dtype}).")
 
 
 def _detached(tensor: Tensor) -> Tensor:

@@ -171,14 +171,14 @@ def _digit_grid(subject: Subject, explanation: Explanation, rows: int = 5) -> Fi
     grid = figure.subplots(rows, 4)
     first_of_each = [int((subject.y[: len(explanation.output)] == digit).nonzero()[0]) for digit in range(rows)]
     for i, axes in zip(first_of_each, grid, strict=True):
-        maps = [t[i, 0] for t in (explanation.weight_attribution, explanation.bias_attribution, explanation.attribution)]
-        limit = max(m.abs().max().item() for m in maps)
-        axes[0].imshow(subject.x[i, 0], cmap="gray_r")
+        maps = [t[i, 0].numpy() for t in (explanation.weight_attribution, explanation.bias_attribution, explanation.attribution)]
+        limit = max(float(abs(m).max()) for m in maps)
+        axes[0].imshow(subject.x[i, 0].numpy(), cmap="gray_r")
         axes[0].set_ylabel(f"predicted {explanation.target[i]}", fontsize=11)
         names = ("w * x", "beta", "w * x + beta = f(x)")
         for axis, values, name in zip(axes[1:], maps, names, strict=True):
             shown = axis.imshow(values, cmap=COLOURS, vmin=-limit, vmax=limit)
-            axis.set_title(f"{name}: {values.sum().item():.2f}", fontsize=11)
+            axis.set_title(f"{name}: {values.sum():.2f}", fontsize=11)
         figure.colorbar(shown, ax=list(axes[1:]), fraction=0.02, pad=0.01)
         for axis in axes:
             axis.set_xticks([])

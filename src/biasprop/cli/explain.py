@@ -50,7 +50,7 @@ class Classes:
         """The name of a class, or its number."""
         if isinstance(index, int) and 0 <= index < len(self.names):
             return self.names[index].split(",")[0]
-        return str(index)
+        return f"output {index}"
 
     def label(self, item: Item) -> int | None:
         """The true class, if the file or its folder is named after one."""
@@ -158,7 +158,7 @@ def _report(
     explanation: Explanation, i: int, item: Item, names: Classes, folder: Path, patch: int | None, draw: bool
 ) -> dict[str, Any]:
     """One row of the summary; draws the picture."""
-    chosen = explanation.target[i] if isinstance(explanation.target, list) and explanation.target else "output"
+    chosen = explanation.target[i] if isinstance(explanation.target, list) and explanation.target else 0
     label = names.label(item)
     row = {
         "name": item.name,

@@ -21,7 +21,8 @@ __all__ = ["load_exported"]
 
 SIZE_NAMES = frozenset(
     "Mod FloorDiv CeilDiv PythonMod CleanDiv Max Min TrueDiv IntTrueDiv Eq Ne Le Lt Ge Gt And Or Not True False "
-    "ToFloat TruncToInt Abs oo int_oo Integer Symbol Float Pow Identity PowByNatural Where".split()
+    "ToFloat TruncToInt Abs oo int_oo Integer Symbol Float Pow Identity PowByNatural Where positive integer "
+    "nonnegative".split()
 )
 
 

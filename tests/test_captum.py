@@ -1,0 +1,68 @@
+"""`BiasBackprop` behind Captum's interface and inside Captum's tools."""
+
+import pytest
+import torch
+from conftest import randomise
+from torch import nn
+
+import biasprop
+from biasprop import BiasBackprop
+
+captum = pytest.importorskip("captum")
+pytestmark = pytest.mark.filterwarnings("ignore")  # Captum's own
+
+
+@pytest.fixture
+def net():
+    return randomise(nn.Sequential(nn.Conv2d(1, 3, 3), nn.ReLU(), nn.Flatten(), nn.Linear(48, 4))).double()
+
+
+X = torch.randn(3, 1, 6, 6, generator=torch.Generator().manual_seed(1)).double()
+
+
+def test_components_and_delta(net):
+    method = BiasBackprop(net)
+    explanation = biasprop.explain(net, X, 2)
+    for component, expected in (
+        ("total", explanation.attribution),
+        ("weight", explanation.weight_attribution),
+        ("bias", explanation.bias_attribution),
+    ):
+        torch.testing.assert_close(method.attribute(X, 2, component=component), expected)
+    attribution, delta = method.attribute((X,), target=torch.tensor([2]), return_convergence_delta=True)
+    assert isinstance(attribution, tuple)
+    assert delta.abs().max() < 1e-12
+    with pytest.raises(biasprop.InputError, match="Unknown component"):
+        method.attribute(X, 2, component="both")
+    with pytest.raises(biasprop.TargetError, match="4 outputs"):
+        method.attribute(X)
+
+
+def test_noise_tunnel(net):
+    from captum.attr import NoiseTunnel
+
+    torch.manual_seed(0)
+    tunnel = NoiseTunnel(BiasBackprop(net))
+    smooth, delta = tunnel.attribute(
+        X, nt_samples=4, nt_type="smoothgrad", stdevs=0.01, target=1, return_convergence_delta=True
+    )
+    plain = BiasBackprop(net).attribute(X, 1)
+    assert smooth.shape == X.shape
+    assert delta.abs().max() < 1e-12
+    assert 0 < (smooth - plain).abs().max() < 0.5 * plain.abs().max()
+    assert tunnel.attribute(X, nt_samples=2, target=torch.tensor([0, 1, 2])).shape == X.shape
+
+
+def test_metrics(net):
+    from captum.metrics import infidelity, sensitivity_max
+
+    def perturb(inputs):
+        noise = torch.randn_like(inputs) * 1e-3
+        return noise, inputs - noise
+
+    method = BiasBackprop(net, rule="bias3")
+    weight = method.attribute(X, 1, component="weight") / X
+    assert infidelity(net, perturb, X, weight, target=1, n_perturb_samples=8).max() < 1e-8
+    sensitivity = sensitivity_max(method.attribute, X, target=1, perturb_radius=1e-4, n_perturb_samples=2)
+    assert sensitivity.shape == (3,)
+    assert (sensitivity < 0.2).all()
