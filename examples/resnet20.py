@@ -6,7 +6,7 @@ Key names are those of the trained weights that circulate for it, so that, with 
         --model examples.resnet20:resnet20 --weights $BIASPROP_DATA/cifar10_resnet20.safetensors
 """
 
-import torch.nn.functional as F  # noqa: N812
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 __all__ = ["ResNet20", "resnet20"]

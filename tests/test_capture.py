@@ -122,7 +122,9 @@ def state(model):
 
 @pytest.mark.parametrize("fail", [False, True])
 def test_nothing_is_left_on_the_model(fail):
-    model = randomise(nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(True), nn.Flatten(), nn.Linear(36, 3)))
+    model = randomise(
+        nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(True), nn.Flatten(), nn.Linear(36, 3))
+    )
     model[0].weight.requires_grad_(False)
     x = torch.randn(2, 3, 5, 5, requires_grad=True)
     before = state(model)

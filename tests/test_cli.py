@@ -165,7 +165,10 @@ def spoil(folder, what):
 BAD = {
     "pickle": (["images", *IMAGE[:2], "--weights", "bad.pt"], "could run code"),
     "truncated": (["images", *IMAGE[:2], "--weights", "bad.safetensors"], "Cannot read bad.safetensors"),
-    "misfit": (["images", *IMAGE[:2], "--weights", "mlp.safetensors"], "do not fit Sequential: missing: 3.weight"),
+    "misfit": (
+        ["images", *IMAGE[:2], "--weights", "mlp.safetensors"],
+        "do not fit Sequential: missing: 3.weight",
+    ),
     "no weights": (["images", *IMAGE[:2], "--weights", "nothing.pt"], "no weights file"),
     "kind of weights": (["images", *IMAGE[:2], "--weights", "table.csv"], "not a weights file"),
     "no input": (["nothing.png", *IMAGE], "no file or folder nothing.png"),

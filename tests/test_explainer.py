@@ -41,7 +41,11 @@ def networks(draw):
         if kind == "conv" and min(height, width) >= 3:
             groups = draw(st.sampled_from([g for g in (1, 2) if channels % g == 0]))
             out = groups * draw(st.integers(1, 3))
-            stride, padding, dilation = draw(st.integers(1, 3)), draw(st.integers(0, 3)), draw(st.integers(1, 2))
+            stride, padding, dilation = (
+                draw(st.integers(1, 3)),
+                draw(st.integers(0, 3)),
+                draw(st.integers(1, 2)),
+            )
             kernel = draw(st.integers(1, 2 if dilation == 2 else 3))
             layers.append(nn.Conv2d(channels, out, kernel, stride, padding, dilation, groups, bias=draw(st.booleans())))
             channels = out

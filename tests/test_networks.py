@@ -8,11 +8,25 @@ import biasprop
 
 torchvision = pytest.importorskip("torchvision")
 
-PIECEWISE_LINEAR = (
-    "alexnet vgg11 vgg16_bn resnet18 resnet50 resnext50_32x4d wide_resnet50_2 squeezenet1_0 squeezenet1_1 densenet121 "
-    "googlenet inception_v3 mobilenet_v2 mnasnet1_0 shufflenet_v2_x1_0 regnet_x_400mf"
-).split()
-TANGENT = "regnet_y_400mf mobilenet_v3_small efficientnet_b0".split()
+PIECEWISE_LINEAR = [
+    "alexnet",
+    "vgg11",
+    "vgg16_bn",
+    "resnet18",
+    "resnet50",
+    "resnext50_32x4d",
+    "wide_resnet50_2",
+    "squeezenet1_0",
+    "squeezenet1_1",
+    "densenet121",
+    "googlenet",
+    "inception_v3",
+    "mobilenet_v2",
+    "mnasnet1_0",
+    "shufflenet_v2_x1_0",
+    "regnet_x_400mf",
+]
+TANGENT = ["regnet_y_400mf", "mobilenet_v3_small", "efficientnet_b0"]
 SIZES = {"alexnet": 64, "inception_v3": 75, "vgg11": 32, "vgg16_bn": 32}
 
 

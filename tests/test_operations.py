@@ -96,7 +96,12 @@ CASES = {
     "conv 3d": lambda z: F.conv3d(z[:, None], torch.linspace(-1, 1, 16, dtype=z.dtype).reshape(2, 1, 2, 2, 2)),
     "same padding": lambda z: F.conv2d(z, torch.linspace(-1, 1, 64, dtype=z.dtype).reshape(4, 4, 2, 2), padding="same"),
     "transposed": lambda z: F.conv_transpose2d(
-        z, torch.linspace(-1, 1, 72, dtype=z.dtype).reshape(4, 2, 3, 3), stride=2, padding=1, output_padding=1, groups=2
+        z,
+        torch.linspace(-1, 1, 72, dtype=z.dtype).reshape(4, 2, 3, 3),
+        stride=2,
+        padding=1,
+        output_padding=1,
+        groups=2,
     ),
     "permute": lambda z: z.permute(0, 3, 1, 2).reshape(len(z), -1),
     "cat": lambda z: torch.cat([z, torch.relu(z), torch.ones(len(z), 2, 6, 6, dtype=z.dtype)], 1),

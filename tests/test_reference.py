@@ -58,9 +58,7 @@ class Sketch:
     def conv(self, u: int, module: nn.Module, gate: nn.Module | None = None, fold: Fold = None) -> int:
         padding = module.padding
         if padding == "same":
-            padding = tuple(
-                (k - 1) * d // 2 for k, d in zip(module.kernel_size, module.dilation, strict=True)
-            )
+            padding = tuple((k - 1) * d // 2 for k, d in zip(module.kernel_size, module.dilation, strict=True))
         how = (module.stride, padding, module.dilation, module.groups)
         if isinstance(module, nn.ConvTranspose2d):
             # The adjoint of the convolution that has the same weight and goes the other way.
@@ -75,9 +73,7 @@ class Sketch:
     def average(self, u: int, module: nn.Module, gate: nn.Module | None = None, fold: Fold = None) -> int:
         shape, divisor = self.shapes[u], None
         if isinstance(module, nn.AvgPool2d):
-            within, out = dense.windows(
-                shape, *map(pair, (module.kernel_size, module.stride, module.padding, 1))
-            )
+            within, out = dense.windows(shape, *map(pair, (module.kernel_size, module.stride, module.padding, 1)))
             divisor = int(np.prod(pair(module.kernel_size))) if module.count_include_pad else None
         else:
             within, out = dense.adaptive_windows(shape, pair(module.output_size))

@@ -1,9 +1,9 @@
 """biasprop: explain a network's prediction completely, ``f(x) = w.x + b``, with b attributed to the inputs.
 
-    import biasprop
+import biasprop
 
-    explanation = biasprop.explain(model, x)
-    print(explanation)
+explanation = biasprop.explain(model, x)
+print(explanation)
 """
 
 from . import operations, rules

@@ -77,7 +77,11 @@ class BiasBackprop:
         if component not in ("total", "weight", "bias"):
             raise InputError(f"Unknown component {component!r}: use 'total', 'weight' or 'bias'.")
         explanation = self._explainer(
-            inputs, _from_captum(target), self.rule, self.temperature, additional_forward_args=additional_forward_args
+            inputs,
+            _from_captum(target),
+            self.rule,
+            self.temperature,
+            additional_forward_args=additional_forward_args,
         )
         attribution = {
             "total": explanation.attribution,

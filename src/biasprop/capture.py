@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 from torch.export.graph_signature import InputKind, OutputKind
-from torch.fx.node import map_aggregate
 from torch.fx.node import Node as FxNode
+from torch.fx.node import map_aggregate
 from torch.utils import _pytree as pytree
 
 from .errors import CaptureError, SourceError
@@ -133,7 +133,11 @@ def require_eval(model: nn.Module) -> None:
     """Raise ``CaptureError`` where any module is in training mode: its output would depend on chance or batch."""
     if not isinstance(model, nn.Module):
         raise CaptureError(f"The model must be a torch.nn.Module, not {type(model).__name__}.")
-    containers = (nn.Sequential, nn.ModuleList, nn.ModuleDict)  # a slice of a Sequential starts in training mode
+    containers = (
+        nn.Sequential,
+        nn.ModuleList,
+        nn.ModuleDict,
+    )  # a slice of a Sequential starts in training mode
     training = [
         name or type(model).__name__
         for name, module in model.named_modules()
@@ -175,8 +179,8 @@ def _export(
     for attempt, shapes in ((args, dynamic), (fall_back_to, None)):
         try:
             with _quiet(), torch.no_grad():
-                program = torch.export.export(model, attempt, dynamic_shapes=shapes)
-                program = program.run_decompositions({})
+                exported = torch.export.export(model, attempt, dynamic_shapes=shapes)
+                program: ExportedProgram = exported.run_decompositions({})
         except Exception as error:
             failure = failure or error
             continue
@@ -253,11 +257,11 @@ def _map(argument: Any, made: Mapping[FxNode, Any]) -> Any:
 
 
 def _to_node(fx: FxNode, made: Mapping[FxNode, Any], symbols: set[Any]) -> Node:
-    if fx.target is getitem:  # one of several outputs: the operation itself, with an index
-        whole: Node = made[fx.args[0]]  # type: ignore[index]
-        args, kwargs, function, index = whole.args, whole.kwargs, whole.function, fx.args[1]
-    else:
-        args, kwargs, function, index = _map(fx.args, made), _map(fx.kwargs, made), fx.target, None
+    function: Any = fx.target
+    args, kwargs, index = _map(fx.args, made), _map(fx.kwargs, made), None
+    if function is getitem:  # one of several outputs: the operation itself, with an index
+        whole, index = args
+        function, args, kwargs = whole.function, whole.args, whole.kwargs
     path, name = _name(fx)
     value = fx.meta.get("val")
     shape = getattr(value, "shape", ())
@@ -265,7 +269,7 @@ def _to_node(fx: FxNode, made: Mapping[FxNode, Any], symbols: set[Any]) -> Node:
     sizes = [s.node.expr.free_symbols if isinstance(s, torch.SymInt) else set() for s in shape]
     dims = [dim for dim, found in enumerate(sizes) if found & symbols]
     batch_dim = (dims[0] if dims else None) if symbols else 0
-    return Node(name, path, function, tuple(args), dict(kwargs), index, batch_dim, floating)  # type: ignore[arg-type]
+    return Node(name, path, function, tuple(args), dict(kwargs), index, batch_dim, floating)
 
 
 def _name(fx: FxNode) -> tuple[str, str]:

@@ -20,7 +20,7 @@ class CaptureError(BiaspropError):
     """The model cannot be captured: it is in training mode, or ``torch.export`` cannot trace it."""
 
 
-class UnsupportedOperation(BiaspropError):  # noqa: N818 - reads better at the place where it is caught
+class UnsupportedOperation(BiaspropError):
     """An operation of the network has no rule; the message names it and its module path."""
 
 

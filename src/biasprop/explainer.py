@@ -195,7 +195,7 @@ class Explainer:
         with torch.inference_mode(False), torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch's forward mode compiles its formulas with a deprecated call
             raised = tuple(i.to(torch.promote_types(i.dtype, torch.float32)) for i in inputs)
-            f, jx = torch.func.jvp(lambda *u: run(graph, parameters, u, extras), raised, raised)
+            f, jx = torch.func.jvp(lambda *u: run(graph, parameters, u, extras), raised, raised)[:2]
         return jx, pytree.tree_map(lambda a, b: a - b, f, jx)
 
     def check(self, x: Any, extras: Any) -> tuple[tuple[Tensor, ...], tuple[Any, ...]]:
@@ -208,13 +208,18 @@ class Explainer:
         if len({t.shape[0] for t in inputs}) > 1:
             raise InputError(f"The inputs have different batch sizes: {[t.shape[0] for t in inputs]}.")
         with torch.inference_mode(False):
-            return pytree.tree_map_only(Tensor, _detached, (inputs, more))  # type: ignore[no-any-return]
+            return tuple(_detached(t) for t in inputs), tuple(pytree.tree_map_only(Tensor, _detached, more))
 
     def graph(self, inputs: tuple[Tensor, ...], extras: tuple[Any, ...]) -> Graph:
         """The captured graph for inputs of these shapes, captured at the first call."""
         # Shapes besides the batch, dtypes, and every constant that the graph would hold fixed.
         key = tuple(
-            ("tensor", a.shape[1:] if a.dim() and a.shape[0] == inputs[0].shape[0] else a.shape, a.dtype, str(a.device))
+            (
+                "tensor",
+                a.shape[1:] if a.dim() and a.shape[0] == inputs[0].shape[0] else a.shape,
+                a.dtype,
+                str(a.device),
+            )
             if isinstance(a, Tensor)
             else (type(a).__name__, repr(a))
             for a in pytree.tree_leaves((inputs, extras))
@@ -267,5 +272,3 @@ def _bypassed(swept: Swept, graph: Graph, cut: list[Node], like: Tensor) -> Tens
             value, g, beta = swept.reached[node]
             total = total + node.per_example(g * value + beta, len(like))
     return total
-
-

@@ -27,7 +27,9 @@ def write_atomically(path: str | PathLike[str], write: Callable[[Path], object])
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(target)
     except OSError as error:
-        raise FileError(f"Cannot write {target}: {error.strerror or error}. Choose a folder you can write to.") from error
+        raise FileError(
+            f"Cannot write {target}: {error.strerror or error}. Choose a folder you can write to."
+        ) from error
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)

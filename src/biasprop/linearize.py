@@ -78,7 +78,7 @@ def _evaluate(node: Node, values: Mapping[Node, Any], keep: frozenset[Node] = fr
     def fill(a: Any) -> Any:
         return _raise_precision(values[a] if isinstance(a, Node) and a not in keep else a)
 
-    return map_aggregate((node.args, node.kwargs), fill)  # type: ignore[return-value]
+    return map_aggregate((node.args, node.kwargs), fill)
 
 
 def _apply(node: Node, values: Mapping[Node, Any]) -> Any:

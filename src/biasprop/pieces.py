@@ -47,7 +47,12 @@ class Gate:
 def pull_back(output: Tensor, operands: Sequence[Tensor], cotangent: Tensor) -> list[Tensor]:
     """``J^T cotangent`` for each operand, by autograd over this one operation."""
     pulled = torch.autograd.grad(
-        output, operands, cotangent.to(output.dtype), retain_graph=True, allow_unused=True, materialize_grads=True
+        output,
+        operands,
+        cotangent.to(output.dtype),
+        retain_graph=True,
+        allow_unused=True,
+        materialize_grads=True,
     )
     return list(pulled)
 
@@ -76,7 +81,11 @@ class Diagonal(Piece):
     """
 
     def __init__(
-        self, operand: Tensor, output: Tensor, intercept: Tensor | Literal["tangent"] | None, foldable: bool = False
+        self,
+        operand: Tensor,
+        output: Tensor,
+        intercept: Tensor | Literal["tangent"] | None,
+        foldable: bool = False,
     ) -> None:
         """``intercept`` is known, or None for zero, or that of the tangent: ``y - slope * u``."""
         self.operands = [operand]
@@ -92,7 +101,7 @@ class Diagonal(Piece):
         """``slope * g``."""
         return [self.slope * g]
 
-    def distribute(self, beta: Tensor, gate: Gate | None, settings: Settings) -> tuple[list[Tensor], Tensor | None]:  # noqa: ARG002
+    def distribute(self, beta: Tensor, gate: Gate | None, settings: Settings) -> tuple[list[Tensor], Tensor | None]:
         """The bias moves on as it is."""
         return [beta], None
 
@@ -108,12 +117,16 @@ class Routing(Piece):
     """Selection and rearrangement: every unit copies one operand; beta moves with the index, unconditionally."""
 
     def __init__(
-        self, operands: list[Tensor], output: Tensor, intercept: Tensor | None = None, wired: Tensor | None = None
+        self,
+        operands: list[Tensor],
+        output: Tensor,
+        intercept: Tensor | None = None,
+        wired: Tensor | None = None,
     ) -> None:
         """``wired`` is False at units that copy a constant (padding): their beta is lost."""
         self.operands, self.output, self.intercept, self.wired = operands, output, intercept, wired
 
-    def distribute(self, beta: Tensor, gate: Gate | None, settings: Settings) -> tuple[list[Tensor], Tensor | None]:  # noqa: ARG002
+    def distribute(self, beta: Tensor, gate: Gate | None, settings: Settings) -> tuple[list[Tensor], Tensor | None]:
         """``J^T beta``."""
         lost = None if self.wired is None else beta.masked_fill(self.wired, 0)
         return self.gradient(beta), lost

@@ -1,7 +1,7 @@
 """Pictures of an explanation: heat maps for images, bars for tabular features.
 
-Colour scales are symmetric about zero, in the units of f(x); red adds, blue takes away. The patch sums of one picture
-share one scale, so that they can be compared; each pixel map has its own, written beside it.
+Colour scales are symmetric about zero, in the units of f(x); red adds, blue takes away. Each map has a scale of its
+own, written beside it: b is often spread over the whole image where w * x is concentrated, or the other way round.
 """
 
 from collections.abc import Sequence
@@ -109,9 +109,9 @@ def _panel(values: Array, w: Array, beta: Array, image: Any, patch: int | None, 
     size = patch or max(1, round(max(maps[0].shape) / 16))
     labels = patches(maps[0].shape, size).numpy()
     sums = [np.bincount(labels.ravel(), weights=m.ravel())[labels] for m in maps]
-    limit = max(float(np.abs(np.stack(sums)).max()), np.finfo(float).tiny)
     dim = 0.6 * (picture if picture.ndim == 2 else picture.mean(-1)) + 0.4
     for axis, values_, name in zip(grid[1, 1:], sums, NAMES, strict=True):
+        limit = max(float(np.abs(values_).max()), np.finfo(float).tiny)
         axis.imshow(dim, cmap="gray", vmin=0, vmax=1)
         shown = axis.imshow(
             values_,

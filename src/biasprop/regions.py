@@ -68,13 +68,11 @@ def sum_regions(explanation: "Explanation", labels: Any) -> Regions:
         InputError: labels are not integers, negative, or do not fit the attributed tensor.
     """
     if explanation.single:
-        used, w, beta = _sum(explanation.parts[0], labels, len(explanation.output))
-        return Regions(used, w, beta)
+        return Regions(*_sum(explanation.parts[0], labels, len(explanation.output)))
     if not isinstance(labels, tuple) or len(labels) != len(explanation.parts):
         raise InputError(f"This explanation has {len(explanation.parts)} tensors: give a tuple of as many region maps.")
     summed = [_sum(p, one, len(explanation.output)) for p, one in zip(explanation.parts, labels, strict=True)]
-    used, w, beta = zip(*summed, strict=True)
-    return Regions(used, w, beta)
+    return Regions(*zip(*summed, strict=True))
 
 
 def _sum(part: "Part", labels: Any, batch: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -87,7 +85,9 @@ def _sum(part: "Part", labels: Any, batch: int) -> tuple[Tensor, Tensor, Tensor]
     if labels.is_floating_point() or labels.dtype == torch.bool or labels.is_complex():
         raise InputError(f"Region labels must be integers, not {labels.dtype}.")
     if labels.numel() == 0 or labels.min() < 0:
-        raise InputError("Region labels must be numbers from 0; give pixels outside every region a number of their own.")
+        raise InputError(
+            "Region labels must be numbers from 0; give pixels outside every region a number of their own."
+        )
     try:
         index = labels.long().to(weight.device).broadcast_to(shape).reshape(-1)
     except RuntimeError as error:

@@ -63,7 +63,7 @@ class EqualShare:
 
     temperature: float = 1.0
 
-    def alpha(self, m: Tensor, h: Tensor) -> Tensor:  # noqa: ARG002 - the rule does not look at h
+    def alpha(self, m: Tensor, h: Tensor) -> Tensor:
         """See `Rule.alpha`."""
         return _softmax_over_nonzero(m / -self.temperature, m)
 
@@ -75,7 +75,7 @@ class PositiveShare:
     A unit with no positive component shares equally among its non-zero ones (0/0 in the paper; spec section 3).
     """
 
-    def alpha(self, m: Tensor, h: Tensor) -> Tensor:  # noqa: ARG002 - the rule does not look at h
+    def alpha(self, m: Tensor, h: Tensor) -> Tensor:
         """See `Rule.alpha`."""
         positive = m.clamp_min(0)
         total = positive.sum(-1, keepdim=True)

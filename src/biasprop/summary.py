@@ -33,7 +33,10 @@ def feature_name(part: "Part", flat: int, feature_names: Sequence[str] | None = 
 
 
 def summarize(
-    explanation: "Explanation", feature_names: Sequence[str] | None = None, examples: int = 3, features: int = 5
+    explanation: "Explanation",
+    feature_names: Sequence[str] | None = None,
+    examples: int = 3,
+    features: int = 5,
 ) -> str:
     """See `Explanation.summary`."""
     n = len(explanation.output)

@@ -6,7 +6,7 @@ softmax probability) takes part as its tangent, like a smooth gate: the intercep
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -131,12 +131,16 @@ def _checked(rows: Tensor, trailing: torch.Size) -> tuple[Tensor, ...]:
 
 def _from_callable(tape: Tape, graph: Graph, target: Callable[[Any], Tensor]) -> Functional:
     leaves = {node: value.detach().clone().requires_grad_() for node, value in tape.active.items()}
-    flat = [leaves.get(node, value) if isinstance(node, Node) else value
-            for node, value in zip(graph.outputs, tape.outputs, strict=True)]
+    flat = [
+        leaves.get(node, value) if isinstance(node, Node) else value
+        for node, value in zip(graph.outputs, tape.outputs, strict=True)
+    ]
     try:
         value = target(pytree.tree_unflatten(flat, graph.output_spec))
     except (RuntimeError, TypeError, KeyError, IndexError, AttributeError, ValueError) as error:
-        raise TargetError(f"The callable target failed on the model's output: {type(error).__name__}: {error}") from error
+        raise TargetError(
+            f"The callable target failed on the model's output: {type(error).__name__}: {error}"
+        ) from error
     if not isinstance(value, Tensor) or value.shape != (tape.batch,) or not value.is_floating_point():
         got = f"a tensor of shape {tuple(value.shape)} and {value.dtype}" if isinstance(value, Tensor) else repr(value)
         raise TargetError(
@@ -151,7 +155,12 @@ def _from_callable(tape: Tape, graph: Graph, target: Callable[[Any], Tensor]) ->
     size = torch.stack([p.abs().sum(1) for p in products]).sum(0) + value.detach().abs()
     negligible = intercept.abs() <= 8 * torch.finfo(value.dtype).eps * size
     intercept = intercept.masked_fill(negligible, 0)
-    return Functional(value.detach(), cast(dict[Node, Tensor], gradients), intercept, getattr(target, "__name__", "callable"))
+    return Functional(
+        value.detach(),
+        gradients,
+        intercept,
+        getattr(target, "__name__", "callable"),
+    )
 
 
 def _rowwise(values: Tensor, batch: int) -> Tensor:

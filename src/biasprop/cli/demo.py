@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -59,7 +60,7 @@ def demo(
     with Progress(console=Console(stderr=True), transient=True) as progress:
         for make in (_digits, _tumours):
             task = progress.add_task(f"training: {make.__doc__}", total=EPOCHS + 1)
-            subject = make(lambda task=task: progress.advance(task))
+            subject = make(partial(progress.advance, task))
             verdicts[subject.title] = _judge(subject, rule)
             subjects.append(subject)
             progress.advance(task)
@@ -84,7 +85,7 @@ def demo(
         "accuracy.png": _accuracies(verdicts),
     }
     for name, figure in figures.items():
-        write_atomically(folder / name, lambda file, figure=figure: figure.savefig(file, dpi=120))
+        write_atomically(folder / name, partial(figure.savefig, dpi=120))
     console.print(f"Pictures: {', '.join(str(folder / name) for name in figures)}", markup=False)
 
 
@@ -121,7 +122,12 @@ def _tumours(advance: Callable[[], object]) -> Subject:
     data = _load("breast_cancer")
     x = torch.tensor(data.data, dtype=torch.float32)
     model = nn.Sequential(
-        Standardise(x.mean(0), x.std(0)), nn.Linear(30, 32), nn.ReLU(), nn.Linear(32, 16), nn.ReLU(), nn.Linear(16, 2)
+        Standardise(x.mean(0), x.std(0)),
+        nn.Linear(30, 32),
+        nn.ReLU(),
+        nn.Linear(32, 16),
+        nn.ReLU(),
+        nn.Linear(16, 2),
     )
     subject = _train("tumours (MLP)", model, x, torch.tensor(data.target), advance)
     subject.feature_names = [str(name) for name in data.feature_names]
@@ -130,6 +136,9 @@ def _tumours(advance: Callable[[], object]) -> Subject:
 
 class Standardise(nn.Module):
     """``(x - mean) / std`` inside the network: the shift is a bias like any other and goes to its own feature."""
+
+    mean: Tensor
+    std: Tensor
 
     def __init__(self, mean: Tensor, std: Tensor) -> None:
         super().__init__()
@@ -166,12 +175,15 @@ def _judge(subject: Subject, rule: str) -> Verdict:
     return Verdict(accuracy, share, explainer(subject.x[:64], rule=rule))
 
 
-def _digit_grid(subject: Subject, explanation: Explanation, rows: int = 5) -> Figure:
+def _digit_grid(subject: Subject, explanation: Explanation, rows: int = 4) -> Figure:
     figure = Figure(figsize=(10.5, 2.3 * rows), layout="constrained")
     grid = figure.subplots(rows, 4)
     first_of_each = [int((subject.y[: len(explanation.output)] == digit).nonzero()[0]) for digit in range(rows)]
     for i, axes in zip(first_of_each, grid, strict=True):
-        maps = [t[i, 0].numpy() for t in (explanation.weight_attribution, explanation.bias_attribution, explanation.attribution)]
+        maps = [
+            t[i, 0].numpy()
+            for t in (explanation.weight_attribution, explanation.bias_attribution, explanation.attribution)
+        ]
         limit = max(float(abs(m).max()) for m in maps)
         axes[0].imshow(subject.x[i, 0].numpy(), cmap="gray_r")
         axes[0].set_ylabel(f"predicted {explanation.target[i]}", fontsize=11)
@@ -209,4 +221,11 @@ def _accuracies(verdicts: dict[str, Verdict]) -> Figure:
 
 
 def _box(axis: "Axes", position: int, values: Tensor, title: str) -> None:
-    axis.boxplot(values.tolist(), positions=[position], orientation="horizontal", widths=0.5, showfliers=False, label=title)
+    axis.boxplot(
+        values.tolist(),
+        positions=[position],
+        orientation="horizontal",
+        widths=0.5,
+        showfliers=False,
+        label=title,
+    )

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
@@ -76,7 +77,7 @@ class Totals:
         share = np.median(100 * b[f != 0] / f[f != 0]) if (f != 0).any() else 0.0
         lines = [
             f"{len(self.rows)} prediction{'s' if len(self.rows) > 1 else ''} explained: b is "
-            f"{'a median ' if len(self.rows) > 1 else ''}{share:.0f} % of the output; every one complete to {worst:.0e}."
+            f"{'a median ' if len(self.rows) > 1 else ''}{share:.0f} % of the output; complete to {worst:.0e} at worst."
         ]
         if self.labelled:
             shares = ", ".join(f"{100 * n / self.labelled:.1f} % with {name}" for name, n in self.correct.items())
@@ -85,20 +86,27 @@ class Totals:
 
 
 def explain(
-    inputs: Annotated[list[Path], Argument(help="Images or folders of images, .npy/.npz arrays, .csv/.parquet tables.")],
+    inputs: Annotated[
+        list[Path], Argument(help="Images or folders of images, .npy/.npz arrays, .csv/.parquet tables.")
+    ],
     model: Annotated[
-        str, Option(help="torchvision:NAME, timm:NAME, package.module:factory, or a torch.export file net.pt2.")
+        str,
+        Option(help="torchvision:NAME, timm:NAME, package.module:factory, or a torch.export file net.pt2."),
     ],
     weights: Annotated[Path | None, Option(help=".safetensors, or .pt/.pth that hold a state dict.")] = None,
     target: Annotated[str, Option(help="Which output: 'predicted' or an index such as 3 or 0,1.")] = "predicted",
     rule: Annotated[str, Option(help="bias1 (compensation), bias2 (equal share), bias3 (positive share).")] = "bias1",
     temperature: Annotated[float, Option(help="T of bias1 and bias2.")] = 1.0,
     sources: Annotated[list[str] | None, Option(help="Only bias sources that match, e.g. 'features.*'.")] = None,
-    output: Annotated[Path, Option("--output", "-o", help="Folder for pictures and summary.json.")] = Path("biasprop-out"),
+    output: Annotated[Path, Option("--output", "-o", help="Folder for pictures and summary.json.")] = Path(
+        "biasprop-out"
+    ),
     pictures: Annotated[int, Option(help="Draw at most so many inputs.", min=0)] = 20,
     patch: Annotated[int | None, Option(help="Side of the patches in pixels.", min=1)] = None,
     save: Annotated[bool, Option("--save", help="Also save each explanation as .safetensors.")] = False,
-    classes: Annotated[Path | None, Option(help="Class names, one a line ('id name' finds labels in file names).")] = None,
+    classes: Annotated[
+        Path | None, Option(help="Class names, one a line ('id name' finds labels in file names).")
+    ] = None,
     resize: Annotated[int, Option(help="Images: short side after resizing; 0 leaves them.")] = 256,
     crop: Annotated[int, Option(help="Images: side of the centre crop; 0 leaves them.")] = 224,
     mean: Annotated[str, Option(help="Images: mean per channel, subtracted.")] = "0.485,0.456,0.406",
@@ -113,7 +121,14 @@ def explain(
     """Explain predictions: how much comes from the inputs through the weights, and how much through the bias."""
     console, progress_console = Console(highlight=False, soft_wrap=True), Console(stderr=True)
     preparation = Preparation(
-        resize, crop, _numbers("--mean", mean), _numbers("--std", std), key, _slice(rows), tuple(drop or ()), grey
+        resize,
+        crop,
+        _numbers("--mean", mean),
+        _numbers("--std", std),
+        key,
+        _slice(rows),
+        tuple(drop or ()),
+        grey,
     )
     folder = make_folder(output)
     names = Classes.read(classes)
@@ -173,7 +188,7 @@ def _report(
     if draw:
         title = f"{item.name}: {row['target']}"
         figure = explanation.plot(i, image=item.picture, feature_names=item.feature_names, patch=patch, title=title)
-        write_atomically(folder / f"{item.name}.png", lambda file: figure.savefig(file, dpi=110))
+        write_atomically(folder / f"{item.name}.png", partial(figure.savefig, dpi=110))
     return row
 
 

@@ -20,9 +20,43 @@ from ..errors import FileError
 __all__ = ["load_exported"]
 
 SIZE_NAMES = frozenset(
-    "Mod FloorDiv CeilDiv PythonMod CleanDiv Max Min TrueDiv IntTrueDiv Eq Ne Le Lt Ge Gt And Or Not True False "
-    "ToFloat TruncToInt Abs oo int_oo Integer Symbol Float Pow Identity PowByNatural Where positive integer "
-    "nonnegative".split()
+    [
+        "Mod",
+        "FloorDiv",
+        "CeilDiv",
+        "PythonMod",
+        "CleanDiv",
+        "Max",
+        "Min",
+        "TrueDiv",
+        "IntTrueDiv",
+        "Eq",
+        "Ne",
+        "Le",
+        "Lt",
+        "Ge",
+        "Gt",
+        "And",
+        "Or",
+        "Not",
+        "True",
+        "False",
+        "ToFloat",
+        "TruncToInt",
+        "Abs",
+        "oo",
+        "int_oo",
+        "Integer",
+        "Symbol",
+        "Float",
+        "Pow",
+        "Identity",
+        "PowByNatural",
+        "Where",
+        "positive",
+        "integer",
+        "nonnegative",
+    ]
 )
 
 
@@ -37,7 +71,7 @@ def load_exported(path: Path) -> nn.Module:
     try:
         with zipfile.ZipFile(path) as archive:
             _refuse_unsafe(archive, path)
-        return torch.export.load(path).module()  # type: ignore[no-any-return]
+        return torch.export.load(path).module()
     except FileError:
         raise
     except Exception as error:  # whatever a damaged archive makes torch raise

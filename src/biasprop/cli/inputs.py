@@ -162,8 +162,8 @@ def _table_items(path: Path, preparation: Preparation) -> Iterator[Item]:
         missing = np.flatnonzero(~np.isfinite(numbers[row]))
         if len(missing):
             raise InputError(
-                f"{path}, row {row}: column {names[kept[missing[0]]]!r} is missing or infinite. Fill it in, choose other "
-                "rows with --rows, or drop the column with --drop."
+                f"{path}, row {row}: column {names[kept[missing[0]]]!r} is missing or infinite. Fill it in, choose "
+                "other rows with --rows, or drop the column with --drop."
             )
         x = torch.from_numpy(numbers[row].astype(np.float32))
         yield Item(f"{path.stem}_{row}", path, x, None, [names[i] for i in kept])

@@ -128,7 +128,9 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
             "model.state_dict() with safetensors.torch.save_file."
         ) from error
     except (SafetensorError, OSError, RuntimeError, ValueError, EOFError, KeyError) as error:
-        raise FileError(f"Cannot read {path}: {str(error).splitlines()[0]} It is damaged or of another kind.") from error
+        raise FileError(
+            f"Cannot read {path}: {str(error).splitlines()[0]} It is damaged or of another kind."
+        ) from error
     if isinstance(loaded, dict) and isinstance(loaded.get("state_dict"), dict):
         loaded = loaded["state_dict"]
     if not isinstance(loaded, dict) or not all(isinstance(v, Tensor) for v in loaded.values()):

@@ -92,8 +92,21 @@ TABLE: Mapping[Any, Operation] = MappingProxyType(
 
 CONSTANT = frozenset(
     getattr(torch.ops.aten, name)
-    for name in "detach zeros_like ones_like full_like empty_like new_zeros new_ones new_full new_empty sym_size "
-    "argmax argmin argsort".split()
+    for name in [
+        "detach",
+        "zeros_like",
+        "ones_like",
+        "full_like",
+        "empty_like",
+        "new_zeros",
+        "new_ones",
+        "new_full",
+        "new_empty",
+        "sym_size",
+        "argmax",
+        "argmin",
+        "argsort",
+    ]
 )
 """Operations whose result does not depend on the values of the input: to the first order it is a constant."""
 

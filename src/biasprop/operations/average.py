@@ -5,7 +5,7 @@ dimension, which is found by applying the one-dimensional operation to the unit 
 """
 
 import torch
-import torch.nn.functional as F  # noqa: N812
+import torch.nn.functional as F
 from torch import Tensor
 
 from ..pieces import Piece

@@ -34,9 +34,7 @@ class Call:
     def __call__(self, *operands: Tensor) -> Tensor:
         """Run the operation on other operands."""
         left = iter(operands)
-        args, kwargs = map_aggregate(
-            (self.args, self.kwargs), lambda a: next(left) if isinstance(a, Node) else a
-        )  # type: ignore[misc]
+        args, kwargs = map_aggregate((self.args, self.kwargs), lambda a: next(left) if isinstance(a, Node) else a)
         out = self.node.function(*args, **kwargs)
         return out if self.node.index is None else out[self.node.index]  # type: ignore[no-any-return]
 

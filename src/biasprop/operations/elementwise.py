@@ -61,7 +61,7 @@ def _output_shape(call: Call) -> torch.Size:
     if call.node.operation == "batch_norm":
         return call.operands[0].shape
     others = [a for a in (*call.args, *call.kwargs.values()) if isinstance(a, Tensor)]
-    return torch.broadcast_shapes(*(t.shape for t in [*call.operands, *others]))
+    return torch.Size(torch.broadcast_shapes(*(t.shape for t in [*call.operands, *others])))
 
 
 def _at_zero(call: Call) -> Tensor | None:

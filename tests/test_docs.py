@@ -1,0 +1,39 @@
+"""The documentation runs, and its tables are what the registry says."""
+
+import re
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from biasprop.operations.__main__ import table
+
+ROOT = Path(__file__).parents[1]
+
+
+def blocks(mark: str) -> list[str]:
+    """The code blocks of the README that follow a comment ``<!-- mark -->``."""
+    return re.findall(rf"<!-- {mark} -->\n```\w+\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+
+
+def test_the_readmes_examples_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 26 * 26, 3)).eval()
+    scope = {"model": model, "x": torch.randn(2, 3, 28, 28)}
+    examples = blocks("example")
+    assert len(examples) == 2
+    for example in examples:
+        exec(example, scope)
+    assert (tmp_path / "explanation.png").stat().st_size > 10_000
+    assert (tmp_path / "explanation.safetensors").exists()
+
+
+def test_set_up_and_test_commands_are_where_ci_looks_for_them():
+    assert len(blocks("set-up")) == len(blocks("tests")) == 1
+    assert blocks("set-up")[0].count("\n") == 2
+    assert blocks("tests")[0].count("\n") == 1
+
+
+def test_the_table_of_operations_is_generated():
+    path = ROOT / "docs" / "operations.md"
+    assert path.read_text() == table(), "run: python -m biasprop.operations > docs/operations.md"
