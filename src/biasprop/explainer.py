@@ -39,6 +39,7 @@ def explain(
     zero_others: bool = False,
     operations: Mapping[Any, Operation] | None = None,
     memory_budget: int = MEMORY_BUDGET,
+    compiled: bool = True,
 ) -> Explanation:
     """Explain a prediction exactly: ``f(x) = sum(w * x) + sum(beta)``, with ``beta`` the bias of each input feature.
 
@@ -60,6 +61,7 @@ def explain(
             disjoint sets no longer add up.
         operations: rules for further operations, ``{torch.ops.ns.name: rule}``; see `biasprop.operations`.
         memory_budget: bytes of temporaries beyond what the gradient needs.
+        compiled: use compiled kernels where there are any (float32 on the CPU), instead of plain PyTorch.
 
     Returns:
         The `Explanation`. Half-precision models are explained in float32.
@@ -67,7 +69,7 @@ def explain(
     Raises:
         BiaspropError: a member of the family, saying what is wrong, where, and what to do.
     """
-    return Explainer(model, operations=operations, memory_budget=memory_budget)(
+    return Explainer(model, operations=operations, memory_budget=memory_budget, compiled=compiled)(
         x,
         target,
         rule,
@@ -85,13 +87,14 @@ def explainer(
     *,
     operations: Mapping[Any, Operation] | None = None,
     memory_budget: int = MEMORY_BUDGET,
+    compiled: bool = True,
 ) -> "Explainer":
     """An `Explainer` that has captured ``model`` for inputs like ``example`` and is called many times.
 
     Raises:
         CaptureError: the model is in training mode or cannot be captured.
     """
-    made = Explainer(model, operations=operations, memory_budget=memory_budget)
+    made = Explainer(model, operations=operations, memory_budget=memory_budget, compiled=compiled)
     inputs, extras = made.check(example, additional_forward_args)
     made.graph(inputs, extras)
     return made
@@ -110,11 +113,13 @@ class Explainer:
         *,
         operations: Mapping[Any, Operation] | None = None,
         memory_budget: int = MEMORY_BUDGET,
+        compiled: bool = True,
     ) -> None:
         """See `explain` for the arguments."""
         self.model = model
         self.operations = dict(operations or {})
         self.memory_budget = memory_budget
+        self.compiled = compiled
         self._graphs: dict[Any, Graph] = {}
 
     def __call__(
@@ -141,7 +146,7 @@ class Explainer:
             zero_others: as in `explain`.
             at: attribute to these hidden tensors instead of to the inputs; see `Explanation.at`.
         """
-        settings = Settings(make_rule(rule, temperature), self.memory_budget)
+        settings = Settings(make_rule(rule, temperature), self.memory_budget, self.compiled)
         inputs, extras = self.check(x, additional_forward_args)
         graph = self.graph(inputs, extras)
         names = (at,) if isinstance(at, str) else tuple(at or ())

@@ -26,10 +26,11 @@ __all__ = ["Components", "Diagonal", "Gate", "Piece", "Routing", "Settings", "pu
 
 @dataclass(frozen=True)
 class Settings:
-    """What distributing needs besides the piece: the rule and how many bytes its temporaries may take."""
+    """What distributing needs besides the piece: the rule, bytes for its temporaries, and which kernels."""
 
     rule: Rule
     memory_budget: int
+    compiled: bool = True
 
 
 @dataclass(frozen=True)

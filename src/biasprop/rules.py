@@ -14,7 +14,7 @@ from torch import Tensor
 
 from .errors import RuleError
 
-__all__ = ["Compensation", "EqualShare", "PositiveShare", "Rule", "make_rule"]
+__all__ = ["BUILT_IN", "Compensation", "EqualShare", "PositiveShare", "Rule", "make_rule"]
 
 
 @runtime_checkable
@@ -84,6 +84,10 @@ class PositiveShare:
             positive = torch.where(none, (m != 0).to(m.dtype), positive)
             total = torch.where(none, positive.sum(-1, keepdim=True), total)
         return positive / total
+
+
+BUILT_IN = (Compensation, EqualShare, PositiveShare)
+"""The paper's rules: alpha sums to 1 by construction, and compiled kernels know them."""
 
 
 def make_rule(rule: "str | Rule", temperature: float = 1.0) -> Rule:

@@ -9,11 +9,9 @@ import torch
 from torch import Tensor
 
 from .errors import RuleError
-from .rules import Compensation, EqualShare, PositiveShare, Rule
+from .rules import BUILT_IN, Rule
 
 __all__ = ["shares"]
-
-BUILT_IN = (Compensation, EqualShare, PositiveShare)
 
 
 def shares(rule: Rule, m: Tensor, h: Tensor, mass: Tensor, support: Tensor, wired: Tensor) -> Tensor:

@@ -81,9 +81,9 @@ def convolution(call: Call) -> Piece:
     windows = product_windows(tables, leaf.shape[2:])
     n, channels, out_channels = leaf.shape[0], leaf.shape[1] // groups, output.shape[1] // groups
     if transposed:
-        shared = weight.reshape(groups, channels, out_channels, -1).transpose(1, 2)
+        shared = weight.reshape(groups, channels, out_channels, -1).permute(0, 2, 3, 1)
     else:
-        shared = weight.reshape(groups, out_channels, channels, -1)
+        shared = weight.reshape(groups, out_channels, channels, -1).transpose(2, 3)
     layout = Layout(
         (n, groups, channels, leaf.shape[2:].numel()),
         (n, groups, out_channels, output.shape[2:].numel()),

@@ -1,0 +1,41 @@
+"""Implementations of the one expensive step, `spread`, behind one interface.
+
+- `biasprop.kernels.streaming`: plain PyTorch, for any device, dtype and rule; the reference for the others.
+- `biasprop.kernels.fused`: compiled by Numba, for float32 on the CPU and the three rules.
+"""
+
+import torch
+from torch import Tensor
+
+from ..pieces import Settings
+from ..rules import BUILT_IN
+from . import streaming
+from .layout import Layout
+
+__all__ = ["Layout", "spread"]
+
+
+def spread(
+    layout: Layout, u: Tensor, slope: Tensor | None, h: Tensor, beta: Tensor, settings: Settings
+) -> tuple[Tensor, Tensor | None]:
+    """``beta_u[q] = sum_p alpha[p,q] beta[p]`` (spec section 2, step 2), by the fastest kernel that can.
+
+    Args:
+        layout: the stencil.
+        u: operand, ``layout.operand``.
+        slope: slope of the gate behind the stencil, ``layout.output``; None for 1.
+        h: local bias of the layer, ``layout.output``.
+        beta: what to distribute, ``layout.output``.
+        settings: rule, memory budget, and whether compiled kernels may be used.
+
+    Returns:
+        Beta of the operand, and what is lost at units that nothing is wired to (None where there are none).
+    """
+    if not beta.any():
+        return u.new_zeros(u.shape, dtype=beta.dtype), None
+    on_cpu = beta.device.type == "cpu" and beta.dtype == torch.float32
+    if settings.compiled and on_cpu and isinstance(settings.rule, BUILT_IN):
+        from . import fused  # numba takes a moment to import: only when it is needed
+
+        return fused.spread(layout, u, slope, h, beta, settings)
+    return streaming.spread(layout, u, slope, h, beta, settings)

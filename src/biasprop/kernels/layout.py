@@ -1,0 +1,23 @@
+"""The shapes that every kernel works on."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+__all__ = ["Layout"]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a stencil sees its operand and output.
+
+    operand: ``(B, G, C, S)``, G groups of C channels at S positions.
+    output: ``(B, G, O, L)``.
+    weight: ``(G, 1 or L, O, T * C)``.
+    windows: ``(L, T)`` positions in ``range(S)``, -1 for none.
+    """
+
+    operand: tuple[int, int, int, int]
+    output: tuple[int, int, int, int]
+    weight: Tensor
+    windows: Tensor
