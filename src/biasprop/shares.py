@@ -33,7 +33,7 @@ def shares(rule: Rule, m: Tensor, h: Tensor, mass: Tensor, support: Tensor, wire
     """
     alpha = rule.alpha(m, h)
     empty = ~m.any(-1, keepdim=True)
-    if not isinstance(rule, BUILT_IN):
+    if type(rule) not in BUILT_IN:
         _check(rule, alpha, m, empty)
     if not empty.any():
         return alpha

@@ -34,7 +34,7 @@ def spread(
     if not beta.any():
         return u.new_zeros(u.shape, dtype=beta.dtype), None
     on_cpu = beta.device.type == "cpu" and beta.dtype == torch.float32
-    if settings.compiled and on_cpu and isinstance(settings.rule, BUILT_IN):
+    if settings.compiled and on_cpu and type(settings.rule) in BUILT_IN:
         from . import fused  # numba takes a moment to import: only when it is needed
 
         return fused.spread(layout, u, slope, h, beta, settings)
