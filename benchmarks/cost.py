@@ -56,7 +56,11 @@ def randomise(model: nn.Module) -> nn.Module:
     """Random biases and batch-norm statistics, so that no bias is trivially zero."""
     with torch.no_grad():
         for module in model.modules():
-            if isinstance(module, nn.BatchNorm2d) and module.running_mean is not None and module.running_var is not None:
+            if (
+                isinstance(module, nn.BatchNorm2d)
+                and module.running_mean is not None
+                and module.running_var is not None
+            ):
                 module.running_mean.normal_(0, 0.3)
                 module.running_var.uniform_(0.5, 1.5)
             if isinstance(getattr(module, "bias", None), Tensor):

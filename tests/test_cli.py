@@ -105,6 +105,22 @@ def test_files_of_one_name_do_not_overwrite_each_other(folder, monkeypatch, caps
     assert {p.name for p in (folder / "out").glob("*.png")} == {"n02_dog.png", "n02_dog_2.png"}
 
 
+def test_photographs_are_never_overwritten_and_results_never_explained(folder, monkeypatch, capsys):
+    photograph = folder / "images" / "n01_cat.png"
+    before = photograph.read_bytes()
+    status, _, err = run(monkeypatch, capsys, "explain", "images", *IMAGE, "-o", "images")
+    assert status == 2
+    assert "also the input" in err
+    status, _, err = run(monkeypatch, capsys, "explain", photograph, *IMAGE, "-o", "images")
+    assert status == 0, err
+    assert photograph.read_bytes() == before
+    (folder / "images" / "n01_cat_2.png").unlink()
+    for _ in range(2):
+        status, out, err = run(monkeypatch, capsys, "explain", ".", *IMAGE, "-o", "out")
+        assert status == 0, err
+        assert "2 predictions explained" in out
+
+
 def test_table_rows(folder, monkeypatch, capsys):
     status, out, err = run(monkeypatch, capsys, "explain", "table.csv", *TABLE, "--rows", "0:3:2", "-o", "out")
     assert status == 0, err
@@ -184,7 +200,7 @@ BAD = {
     "locked": (["images", *IMAGE, "-o", "locked"], "Cannot write to the folder locked"),
     "model spec": (["images", "--model", "resnet"], "Unknown model 'resnet'"),
     "model name": (["images", "--model", "torchvision:nonet"], "Cannot make the model torchvision:nonet"),
-    "module": (["images", "--model", "no_such_module:net"], "Cannot import no_such_module"),
+    "module": (["images", "--model", "no_such_module:net"], "Cannot import 'no_such_module'"),
     "factory": (["images", "--model", "test_cli:nothing"], "no function or class 'nothing'"),
     "no module made": (["images", "--model", "test_cli:not_a_model"], "made a int"),
     "device": (["images", *IMAGE, "--device", "abacus"], "Cannot use the device"),

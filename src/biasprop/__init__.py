@@ -12,6 +12,7 @@ from .captum import BiasBackprop
 from .errors import (
     BiaspropError,
     CaptureError,
+    CompletenessError,
     FileError,
     InputError,
     RuleError,
@@ -27,6 +28,7 @@ __all__ = [
     "BiasBackprop",
     "BiaspropError",
     "CaptureError",
+    "CompletenessError",
     "Explainer",
     "Explanation",
     "FileError",

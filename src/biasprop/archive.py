@@ -80,10 +80,17 @@ def load(path: str | PathLike[str]) -> "Explanation":
             sources=Sources(rows, output),
             rule=str(header["rule"]),
             temperature=float(header["temperature"]),
-            target=header["target"],
+            target=_target(header["target"]),
         )
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise FileError(f"{path} is not a complete biasprop explanation: {error!r}.") from error
+
+
+def _target(saved: Any) -> Any:
+    """JSON knows no tuples: an index of several dimensions comes back as a list."""
+    if isinstance(saved, list):
+        return [tuple(index) if isinstance(index, list) else index for index in saved]
+    return saved
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -93,5 +100,5 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
             if metadata.get("format") != FORMAT:
                 raise FileError(f"{path} is a safetensors file, but not one that biasprop's Explanation.save wrote.")
             return json.loads(metadata["biasprop"]), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, struct.error, ValueError) as error:
+    except (SafetensorError, OSError, struct.error, ValueError, KeyError) as error:
         raise FileError(f"Cannot read {path}: {error}. It must be a file that Explanation.save wrote.") from error

@@ -5,7 +5,9 @@ and bare parameters need no special treatment. The graph holds no weights: they 
 each run. See section 9 of the specification.
 """
 
+import inspect
 import logging
+import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -23,7 +25,10 @@ from torch.utils import _pytree as pytree
 
 from .errors import CaptureError, SourceError
 
-__all__ = ["Graph", "Node", "capture", "require_eval"]
+__all__ = ["Graph", "Node", "capture", "overwrite", "require_eval"]
+
+
+ONE_AT_A_TIME = threading.Lock()  # torch.export is not made for several threads
 
 
 @dataclass(eq=False)
@@ -57,11 +62,19 @@ class Node:
         map_aggregate((self.args, self.kwargs), lambda a: found.append(a) if isinstance(a, Node) else None)
         return found
 
+    def rows(self, values: Tensor, batch: int) -> Tensor:
+        """A tensor shaped like this node's with a row for each example: ``(batch, rest)``."""
+        return values.movedim(self.batch_dim or 0, 0).reshape(batch, -1)
+
+    def unrows(self, rows: Tensor, shape: torch.Size) -> Tensor:
+        """Back from rows to this node's shape."""
+        dim = self.batch_dim or 0
+        rest = [size for d, size in enumerate(shape) if d != dim]
+        return rows.reshape(shape[dim], *rest).movedim(0, dim)
+
     def per_example(self, values: Tensor, batch: int) -> Tensor:
         """Sum a tensor shaped like this node's over everything but the examples: ``(batch,)``."""
-        if self.batch_dim:
-            values = values.movedim(self.batch_dim, 0)
-        return values.reshape(batch, -1).sum(1)
+        return self.rows(values, batch).sum(1)
 
     def __repr__(self) -> str:
         return f"{self.name} ({self.operation})"
@@ -138,10 +151,11 @@ def require_eval(model: nn.Module) -> None:
         nn.ModuleList,
         nn.ModuleDict,
     )  # a slice of a Sequential starts in training mode
+    exported = isinstance(model, torch.fx.GraphModule)  # what torch.export made refuses eval(): its mode is fixed
     training = [
         name or type(model).__name__
         for name, module in model.named_modules()
-        if module.training and type(module) not in containers
+        if module.training and type(module) not in containers and not exported
     ]
     if training:
         raise CaptureError(
@@ -161,7 +175,8 @@ def capture(model: nn.Module, inputs: tuple[Tensor, ...], extras: tuple[Any, ...
     batch = inputs[0].shape[0]
     # A first dimension of 1 would be taken for a constant, so a single example is shown twice.
     doubled = tuple(torch.cat([a, a]) if _is_batched(a, batch) else a for a in args) if batch == 1 else args
-    program = _export(model, doubled, tuple(inputs), fall_back_to=args)
+    with ONE_AT_A_TIME:
+        program = _export(model, doubled, tuple(inputs), fall_back_to=args)
     return _to_graph(program, len(inputs))
 
 
@@ -174,13 +189,16 @@ def _export(
 ) -> ExportedProgram:
     """Export with a dynamic batch; with the batch as given for a model whose forward fixes it."""
     size = args[0].shape[0]
-    dynamic = tuple({0: Dim.AUTO} if _is_batched(a, size) else None for a in args)
+    dynamic = _nest(model, [{0: Dim.AUTO} if _is_batched(a, size) else None for a in args])
     failure: Exception | None = None
     for attempt, shapes in ((args, dynamic), (fall_back_to, None)):
         try:
-            with _quiet(), torch.no_grad():
+            with _quiet(), torch.enable_grad():
                 exported = torch.export.export(model, attempt, dynamic_shapes=shapes)
+                _refuse_hidden_blocks(exported)
                 program: ExportedProgram = exported.run_decompositions({})
+        except CaptureError:
+            raise
         except Exception as error:
             failure = failure or error
             continue
@@ -194,6 +212,35 @@ def _export(
         "Check that model(x) runs on this input; if it does, forward depends on values of the data "
         "(Python 'if' on a tensor, .item(), .data, NumPy): write that part with tensor operations such as torch.where."
     ) from failure
+
+
+def _nest(model: nn.Module, shapes: list[Any]) -> tuple[Any, ...]:
+    """Shapes in the structure of forward's signature: what goes into ``*args`` is a tuple of its own."""
+    kinds = [p.kind for p in inspect.signature(model.forward).parameters.values()]
+    if inspect.Parameter.VAR_POSITIONAL in kinds:
+        own = kinds.index(inspect.Parameter.VAR_POSITIONAL)
+        return (*shapes[:own], tuple(shapes[own:]))
+    return tuple(shapes)
+
+
+def _refuse_hidden_blocks(program: ExportedProgram) -> None:
+    """Blocks that decomposition would dissolve although they change the gradient, and control flow."""
+    for fx in program.graph.nodes:
+        name = str(fx.target)
+        if "set_grad_enabled" in name:
+            raise CaptureError(
+                f"forward switches gradients off with torch.no_grad() (at {_name(fx)[0] or 'the model itself'!r}): "
+                "what is constant there is lost in capture. Write .detach() on the tensors that are meant."
+            )
+        if (
+            fx.op == "get_attr"
+            and "submod" not in name
+            and isinstance(getattr(program.graph_module, name, None), nn.Module)
+        ):
+            raise CaptureError(
+                f"forward has control flow that depends on data ({name}, as of torch.cond): the graph has no single "
+                "linear piece to explain. Use torch.where."
+            )
 
 
 @contextmanager
@@ -248,6 +295,11 @@ def _to_graph(program: ExportedProgram, count: int) -> Graph:
     return Graph(inputs, extras, parameters, constants, alive, chosen, program.call_spec.out_spec, batch)
 
 
+def overwrite(into: Tensor, values: Tensor) -> Tensor:
+    """``into[...] = values`` as a function with a derivative, which ``aten.copy`` has not."""
+    return torch.where(torch.ones_like(into, dtype=torch.bool), values, into)
+
+
 def _placeholder() -> None:
     """The operation of an input node: it has none."""
 
@@ -262,6 +314,8 @@ def _to_node(fx: FxNode, made: Mapping[FxNode, Any], symbols: set[Any]) -> Node:
     if function is getitem:  # one of several outputs: the operation itself, with an index
         whole, index = args
         function, args, kwargs = whole.function, whole.args, whole.kwargs
+    if function is torch.ops.aten.copy.default:
+        function, args, kwargs = overwrite, args[:2], {}
     path, name = _name(fx)
     value = fx.meta.get("val")
     shape = getattr(value, "shape", ())

@@ -3,6 +3,7 @@
 __all__ = [
     "BiaspropError",
     "CaptureError",
+    "CompletenessError",
     "FileError",
     "InputError",
     "RuleError",
@@ -22,6 +23,10 @@ class CaptureError(BiaspropError):
 
 class UnsupportedOperation(BiaspropError):
     """An operation of the network has no rule; the message names it and its module path."""
+
+
+class CompletenessError(BiaspropError):
+    """The parts do not add up to f(x): the network, or a rule of the user's own, is not what it was taken for."""
 
 
 class InputError(BiaspropError):

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from .capture import Graph, Node, abbreviate, capture, require_eval
-from .errors import InputError, SourceError
+from .errors import CompletenessError, InputError, SourceError
 from .explanation import Explanation, Part, Sources
 from .linearize import linearize, run
 from .operations import Operation
@@ -23,6 +24,8 @@ __all__ = ["MEMORY_BUDGET", "Explainer", "explain", "explainer"]
 
 MEMORY_BUDGET = 512 * 2**20
 """Bytes that the temporaries of the sweep may take beyond what the gradient itself needs."""
+
+GRAPHS = 32  # captured graphs that one explainer keeps
 
 SourceFilter = str | Sequence[str] | Callable[[str, str], bool] | None
 
@@ -116,6 +119,8 @@ class Explainer:
         compiled: bool = True,
     ) -> None:
         """See `explain` for the arguments."""
+        if not isinstance(memory_budget, int) or memory_budget < 1:
+            raise InputError(f"memory_budget must be a positive number of bytes, not {memory_budget!r}.")
         self.model = model
         self.operations = dict(operations or {})
         self.memory_budget = memory_budget
@@ -150,8 +155,8 @@ class Explainer:
         inputs, extras = self.check(x, additional_forward_args)
         graph = self.graph(inputs, extras)
         names = (at,) if isinstance(at, str) else tuple(at or ())
-        cut = [graph.find(name) for name in names]
-        with torch.inference_mode(False), torch.enable_grad():
+        cut = list(dict.fromkeys(graph.find(name) for name in names))
+        with torch.inference_mode(False), torch.enable_grad(), _full_precision(inputs):
             tape = linearize(graph, graph.read_parameters(self.model), inputs, extras, self.operations)
             functional = select(tape, graph, target)
             if not functional.value.isfinite().all():
@@ -172,9 +177,16 @@ class Explainer:
                 at=hidden,
             )
 
-        parts = [Part(n.name, *swept.reached[n], n.batch_dim or 0) for n in cut or graph.inputs if n in swept.reached]
-        return Explanation(
-            parts=tuple(parts),
+        for node in cut:
+            if node not in swept.reached:
+                raise SourceError(
+                    f"The output does not depend on the input through {node.name!r} (or only through another of the "
+                    "tensors named): there is nothing to attribute to it."
+                )
+        explanation = Explanation(
+            parts=tuple(
+                Part(n.name, *swept.reached[n], n.batch_dim or 0, n in graph.inputs) for n in cut or graph.inputs
+            ),
             single=len(cut) == 1 if cut else isinstance(x, Tensor),
             output=functional.value,
             unattributed=swept.unattributed,
@@ -186,6 +198,8 @@ class Explainer:
             target=functional.chosen,
             again=again,
         )
+        _require_complete(explanation)
+        return explanation
 
     def split(self, x: Tensor | tuple[Tensor, ...], additional_forward_args: Any = None) -> tuple[Any, Any]:
         """``(J x, b)`` for every output at once: one forward-mode product (spec section 6).
@@ -197,7 +211,7 @@ class Explainer:
         inputs, extras = self.check(x, additional_forward_args)
         graph = self.graph(inputs, extras)
         parameters = graph.read_parameters(self.model)
-        with torch.inference_mode(False), torch.no_grad(), warnings.catch_warnings():
+        with torch.inference_mode(False), torch.no_grad(), _full_precision(inputs), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch's forward mode compiles its formulas with a deprecated call
             raised = tuple(i.to(torch.promote_types(i.dtype, torch.float32)) for i in inputs)
             f, jx = torch.func.jvp(lambda *u: run(graph, parameters, u, extras), raised, raised)[:2]
@@ -207,6 +221,8 @@ class Explainer:
         """Inputs and extra arguments as tuples, checked; the inputs detached from any graph of the caller's."""
         require_eval(self.model)
         inputs = x if isinstance(x, tuple) else (x,)
+        if not inputs:
+            raise InputError("There is no input: give a tensor, or a tuple of tensors.")
         more = () if extras is None else extras if isinstance(extras, tuple) else (extras,)
         for i, tensor in enumerate(inputs):
             _check_input(tensor, "The input" if len(inputs) == 1 else f"Input {i}", self.model)
@@ -217,26 +233,35 @@ class Explainer:
 
     def graph(self, inputs: tuple[Tensor, ...], extras: tuple[Any, ...]) -> Graph:
         """The captured graph for inputs of these shapes, captured at the first call."""
-        # Shapes besides the batch, dtypes, and every constant that the graph would hold fixed.
-        key = tuple(
-            (
-                "tensor",
-                a.shape[1:] if a.dim() and a.shape[0] == inputs[0].shape[0] else a.shape,
-                a.dtype,
-                str(a.device),
-            )
-            if isinstance(a, Tensor)
-            else (type(a).__name__, repr(a))
-            for a in pytree.tree_leaves((inputs, extras))
+        # Shapes besides the batch, dtypes, structure, and every constant that the graph would hold fixed.
+        leaves, structure = pytree.tree_flatten((inputs, extras))
+        key = (
+            str(structure),
+            *(
+                (
+                    "tensor",
+                    a.shape[1:] if a.dim() and a.shape[0] == inputs[0].shape[0] else a.shape,
+                    a.dtype,
+                    str(a.device),
+                )
+                if isinstance(a, Tensor)
+                else (type(a).__name__, repr(a))
+                for a in leaves
+            ),
         )
         graph = self._graphs.get(key) or self._graphs.get((key, inputs[0].shape[0]))
         if graph is None:
-            graph = capture(self.model, inputs, extras)
+            with _full_precision(inputs):
+                graph = capture(self.model, inputs, extras)
+            if len(self._graphs) >= GRAPHS:
+                self._graphs.pop(next(iter(self._graphs)))
             self._graphs[key if graph.batch is None else (key, graph.batch)] = graph
         return graph
 
 
 def _check_input(tensor: Any, what: str, model: nn.Module) -> None:
+    if isinstance(tensor, Tensor) and (tensor.layout is not torch.strided or tensor.is_meta):
+        raise InputError(f"{what} must be an ordinary dense tensor: use x.to_dense(), or build it with values.")
     if not isinstance(tensor, Tensor):
         raise InputError(f"{what} must be a torch.Tensor, not {type(tensor).__name__}: use torch.as_tensor(...).")
     if not tensor.is_floating_point():
@@ -254,7 +279,40 @@ def _check_input(tensor: Any, what: str, model: nn.Module) -> None:
 
 
 def _detached(tensor: Tensor) -> Tensor:
-    return tensor.clone() if tensor.is_inference() else tensor.detach()
+    """A copy: an explanation stays what it is when the caller goes on to change x."""
+    return tensor.detach().clone()
+
+
+def _full_precision(inputs: tuple[Tensor, ...]) -> AbstractContextManager[None]:
+    """Autocast off: the network is explained in its own precision."""
+    return torch.autocast(inputs[0].device.type, enabled=False)
+
+
+def _require_complete(explanation: Explanation) -> None:
+    """The last line of defence: the parts are finite and add up, and so do the sources.
+
+    Raises:
+        CompletenessError: they do not; that is never rounding, whose size these bounds exceed by far.
+    """
+    output = explanation.output
+    tolerance = 1e-7 if output.dtype == torch.float64 else 2e-3
+    size = sum(p.per_example((p.weight * p.value).abs() + p.beta.abs(), len(output)) for p in explanation.parts)
+    size = size + explanation.sources.amounts.abs().sum(1) + output.abs()
+    if not bool(torch.isfinite(size).all()):
+        raise CompletenessError(
+            "The gradient or the bias is not finite on this input, e.g. at the root or logarithm of 0: no explanation "
+            "exists there. Move the input a little, or clamp inside the model."
+        )
+    wrong = explanation.residual.abs() > tolerance * size
+    if all(part.is_input for part in explanation.parts):
+        missing = explanation.sources.amounts.sum(1) - explanation.bias
+        wrong = wrong | (missing.abs() > tolerance * size)
+    if wrong.any():
+        raise CompletenessError(
+            f"The parts do not add up to f(x) in example {int(wrong.nonzero()[0])}. Either the model mixes the "
+            "examples of a batch (flip, sort or index over the batch; time folded in front of the batch), or a rule or "
+            "operation of your own is wrong. Explain one example at a time to see which."
+        )
 
 
 def _chooser(sources: SourceFilter, names: list[str]) -> Callable[[str, str], bool]:
@@ -262,11 +320,17 @@ def _chooser(sources: SourceFilter, names: list[str]) -> Callable[[str, str], bo
         return lambda name, operation: True
     if callable(sources):
         return sources
-    patterns = [sources] if isinstance(sources, str) else list(sources)
+    patterns = [sources] if isinstance(sources, str) else sources
+    if not isinstance(patterns, Sequence) or not all(isinstance(p, str) for p in patterns):
+        raise SourceError(f"sources must be names, patterns or a predicate (name, operation) -> bool, not {sources!r}.")
     for pattern in patterns:
-        if not any(fnmatchcase(name, pattern) for name in [*names, "target"]):
+        if not any(_matches(name, pattern) for name in [*names, "target"]):
             raise SourceError(f"No bias source matches {pattern!r}. There are: {abbreviate(names)}.")
-    return lambda name, operation: any(fnmatchcase(name, p) for p in patterns)
+    return lambda name, operation: any(_matches(name, p) for p in patterns)
+
+
+def _matches(name: str, pattern: str) -> bool:
+    return name == pattern or fnmatchcase(name, pattern)
 
 
 def _bypassed(swept: Swept, graph: Graph, cut: list[Node], like: Tensor) -> Tensor:

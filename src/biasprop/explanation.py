@@ -84,6 +84,7 @@ class Part:
     weight: Tensor
     beta: Tensor
     batch_dim: int = 0
+    is_input: bool = True
 
     def per_example(self, values: Tensor, batch: int) -> Tensor:
         """Sum a tensor like this part over everything but the examples."""
@@ -184,10 +185,10 @@ class Explanation:
                 from a file.
         """
         if self.again is None:
-            raise SourceError("A loaded explanation no longer has its model: explain again to look inside.")
+            raise SourceError("This explanation was loaded or cut out of a batch and has no model: explain again.")
         hidden = self.again(*names)
         tolerance = 1e-9 if self.output.dtype == torch.float64 else 1e-4
-        if not torch.allclose(hidden.output, self.output, rtol=tolerance, atol=tolerance):
+        if ((hidden.output - self.output).abs() > tolerance * self.output.abs().max()).any():
             raise SourceError("The model has changed since this explanation was made: explain again.")
         return hidden
 

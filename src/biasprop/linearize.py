@@ -15,8 +15,8 @@ from torch.utils import _pytree as pytree
 
 from .capture import Graph, Node
 from .errors import BiaspropError, InputError, UnsupportedOperation
-from .operations import Call, Operation, find_rule
-from .pieces import Piece
+from .operations import TABLE, Call, Operation, find_rule
+from .pieces import Diagonal, Piece, pull_back
 
 __all__ = ["Step", "Tape", "compute_dtype", "linearize", "run"]
 
@@ -157,4 +157,17 @@ def _step(
             f"Operation {node.operation!r} at {node.name!r} mixes the examples of a batch: an explanation is of one "
             "example. Write the model so that each output belongs to one example."
         )
-    return Step(node, rule(call), operands)
+    piece = rule(call)
+    if not isinstance(piece, Piece):
+        raise UnsupportedOperation(f"The rule for {node!r} returned {piece!r}, and must return a biasprop Piece.")
+    if isinstance(piece, Diagonal) and TABLE.get(getattr(node.function, "overloadpacket", None)) is not rule:
+        _check_diagonal(piece, node)
+    return Step(node, piece, operands)
+
+
+def _check_diagonal(piece: Diagonal, node: Node) -> None:
+    """A rule of the user's own may call an operation elementwise that is not (softmax): w would not be the gradient."""
+    g = torch.rand(piece.output.shape, generator=torch.Generator().manual_seed(0)).to(piece.output)
+    (expected,) = pull_back(piece.output, piece.operands, g)
+    if not torch.allclose(piece.slope * g, expected, rtol=1e-3, atol=1e-6, equal_nan=True):
+        raise UnsupportedOperation(f"{node!r} does not work element by element: a gate cannot explain it.")

@@ -58,6 +58,11 @@ def pull_back(output: Tensor, operands: Sequence[Tensor], cotangent: Tensor) -> 
     return list(pulled)
 
 
+def _finite(values: Tensor) -> Tensor:
+    """Masked units may be infinite or NaN; a layer's alpha must not be."""
+    return values.nan_to_num(0, 0, 0)
+
+
 class Piece(ABC):
     """One operation, linearised. ``output`` carries the autograd graph of this operation over ``operands`` only."""
 
@@ -108,10 +113,11 @@ class Diagonal(Piece):
 
     def as_gate(self, then: Gate | None) -> Gate:
         """This operation followed by ``then``, as one slope and shift."""
-        shift = torch.zeros_like(self.slope) if self.intercept is None else self.intercept
+        slope = _finite(self.slope)
+        shift = torch.zeros_like(slope) if self.intercept is None else _finite(self.intercept)
         if then is None:
-            return Gate(self.slope, shift)
-        return Gate(then.slope * self.slope, then.slope * shift + then.shift)
+            return Gate(slope, shift)
+        return Gate(then.slope * slope, then.slope * shift + then.shift)
 
 
 class Routing(Piece):

@@ -61,7 +61,7 @@ def plot(
         A matplotlib ``Figure`` that belongs to no window; save it with ``figure.savefig``.
 
     Raises:
-        InputError: there is no such example or part.
+        InputError: there is no such example or part, or the image does not fit.
     """
     if not -len(explanation.output) <= example < len(explanation.output):
         raise InputError(f"There is no example {example}: the explanation has {len(explanation.output)}.")
@@ -79,7 +79,7 @@ def plot(
         axes = figure.axes[1], figure.axes[2]
     _draw_equation(axes[0], explanation, example)
     _draw_sources(axes[1], explanation, example)
-    figure.suptitle(heading, fontsize=13)
+    figure.suptitle(_plain(heading), fontsize=13)
     return figure
 
 
@@ -135,6 +135,8 @@ def _picture(values: Array, image: Any) -> Array:
     """What to show as the input: the image given, or x itself stretched to 0-1."""
     if image is not None:
         given = np.asarray(image, dtype=np.float64)
+        if given.shape[:2] != values.shape[-2:] or given.shape[2:] not in ((), (3,)):
+            raise InputError(f"The image has shape {given.shape}, and must be (H, W) or (H, W, 3) like {values.shape}.")
         return given / 255 if given.max() > 1 else given
     shown = values if values.ndim == 2 else values.transpose(1, 2, 0)
     if shown.ndim == 3 and shown.shape[-1] not in (1, 3):
@@ -171,13 +173,18 @@ def _bars(part: "Part", values: Array, w: Array, beta: Array, names: Sequence[st
     axis.barh(rows - 0.2, beta[order], 0.36, color="#92c5de", label="beta")
     axis.plot((w + beta)[order], rows, "D", color="black", markersize=5, label="w * x + beta")
     labels = [f"{feature_name(part, int(k), names)} = {flat[k]:.4g}" for k in order]
-    axis.set_yticks(rows, labels)
+    axis.set_yticks(rows, [_plain(label) for label in labels])
     axis.axvline(0, color=GREY, linewidth=0.8)
     axis.set_xlabel("share of f(x)")
     left = len(flat) - len(order)
     axis.set_title(f"the {len(order)} largest features ({left} more not shown)" if left else "all features")
     axis.legend(loc="best", fontsize=9)
     return figure
+
+
+def _plain(text: str) -> str:
+    """Names from files are text, not formulas."""
+    return text.replace("$", r"\$")
 
 
 def _draw_equation(axis: "Axes", explanation: "Explanation", example: int) -> None:
@@ -201,7 +208,7 @@ def _draw_amounts(axis: "Axes", rows: Sequence[tuple[str, float]]) -> None:
     names, amounts = [n for n, _ in rows], [a for _, a in rows]
     bars = axis.barh(range(len(rows)), amounts, color=[RED if a > 0 else BLUE for a in amounts])
     axis.bar_label(bars, [f"{a:.3g}" for a in amounts], padding=3, fontsize=8)
-    axis.set_yticks(range(len(rows)), names, fontsize=8)
+    axis.set_yticks(range(len(rows)), [_plain(name) for name in names], fontsize=8)
     axis.axvline(0, color=GREY, linewidth=0.8)
     axis.margins(x=0.25)
     axis.tick_params(axis="x", labelsize=8)

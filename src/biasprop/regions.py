@@ -81,20 +81,26 @@ def _sum(part: "Part", labels: Any, batch: int) -> tuple[Tensor, Tensor, Tensor]
     shape = weight.shape[1:]
     if isinstance(labels, int) and not isinstance(labels, bool):
         labels = patches(shape, labels)
-    labels = torch.as_tensor(labels)
+    try:
+        labels = torch.as_tensor(labels)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InputError(f"Region labels cannot be made of a {type(labels).__name__}: {error}.") from error
     if labels.is_floating_point() or labels.dtype == torch.bool or labels.is_complex():
         raise InputError(f"Region labels must be integers, not {labels.dtype}.")
+    labels = labels.long()
     if labels.numel() == 0 or labels.min() < 0:
         raise InputError(
             "Region labels must be numbers from 0; give pixels outside every region a number of their own."
         )
     try:
         index = labels.long().to(weight.device).broadcast_to(shape).reshape(-1)
-    except RuntimeError as error:
+    except (RuntimeError, NotImplementedError) as error:
         raise InputError(
             f"Region labels of shape {tuple(labels.shape)} do not fit one example of shape {tuple(shape)}."
         ) from error
     count = int(index.max()) + 1
+    if count > 2**24:
+        raise InputError(f"Region labels go up to {count - 1}: number the regions from 0 without large gaps.")
 
     def add(values: Tensor) -> Tensor:
         return values.new_zeros(batch, count).index_add_(1, index, values.reshape(batch, -1))

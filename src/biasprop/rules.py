@@ -38,6 +38,11 @@ def _softmax_over_nonzero(scores: Tensor, m: Tensor) -> Tensor:
     return torch.softmax(scores.masked_fill_(m == 0, -math.inf), -1)
 
 
+def _check_temperature(temperature: float) -> None:
+    if not isinstance(temperature, int | float) or not 1e-30 <= temperature <= 1e30:
+        raise RuleError(f"The temperature must be a positive number (1e-30 to 1e30), not {temperature!r}.")
+
+
 @dataclass(frozen=True)
 class Compensation:
     """Option 1, ``"bias1"`` (Eq. 15-17): softmax over q of ``-sign(h[p]) m[p,q] / T``.
@@ -47,6 +52,9 @@ class Compensation:
     """
 
     temperature: float = 1.0
+
+    def __post_init__(self) -> None:
+        _check_temperature(self.temperature)
 
     def alpha(self, m: Tensor, h: Tensor) -> Tensor:
         """See `Rule.alpha`."""
@@ -62,6 +70,9 @@ class EqualShare:
     """
 
     temperature: float = 1.0
+
+    def __post_init__(self) -> None:
+        _check_temperature(self.temperature)
 
     def alpha(self, m: Tensor, h: Tensor) -> Tensor:
         """See `Rule.alpha`."""
@@ -96,8 +107,7 @@ def make_rule(rule: "str | Rule", temperature: float = 1.0) -> Rule:
     Raises:
         RuleError: the name is unknown, the object has no ``alpha``, or the temperature is not a positive number.
     """
-    if not isinstance(temperature, int | float) or not 0 < temperature < math.inf:
-        raise RuleError(f"The temperature must be a positive number, not {temperature!r}.")
+    _check_temperature(temperature)
     match rule:
         case "bias1":
             return Compensation(temperature)

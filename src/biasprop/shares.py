@@ -31,10 +31,10 @@ def shares(rule: Rule, m: Tensor, h: Tensor, mass: Tensor, support: Tensor, wire
     Raises:
         RuleError: a rule of the user's own whose alpha does not sum to 1 over the non-zero components.
     """
-    alpha = rule.alpha(m, h)
+    alpha = rule.alpha(m if type(rule) in BUILT_IN else m.clone(), h)
     empty = ~m.any(-1, keepdim=True)
     if type(rule) not in BUILT_IN:
-        _check(rule, alpha, m, empty)
+        alpha = _checked(rule, alpha, m, empty)
     if not empty.any():
         return alpha
     if not (empty.squeeze(-1) & (mass != 0)).any():
@@ -44,11 +44,12 @@ def shares(rule: Rule, m: Tensor, h: Tensor, mass: Tensor, support: Tensor, wire
     return torch.where(empty, fallback, alpha)
 
 
-def _check(rule: Rule, alpha: Tensor, m: Tensor, empty: Tensor) -> None:
+def _checked(rule: Rule, alpha: Tensor, m: Tensor, empty: Tensor) -> Tensor:
     name = type(rule).__name__
     if not isinstance(alpha, Tensor) or alpha.shape != m.shape:
         raise RuleError(f"The rule {name} must return a tensor of shape {tuple(m.shape)}, like its components.")
-    total = alpha.masked_fill(m == 0, 0).sum(-1, keepdim=True)
+    alpha = alpha.to(m.dtype).masked_fill(m == 0, 0)
+    total = alpha.sum(-1, keepdim=True)
     tolerance = 1e-4 if m.dtype == torch.float32 else 1e-9
     wrong = ~((total - 1).abs() <= tolerance * (1 + alpha.abs().sum(-1, keepdim=True))) & ~empty
     if wrong.any():
@@ -56,3 +57,4 @@ def _check(rule: Rule, alpha: Tensor, m: Tensor, empty: Tensor) -> None:
             f"The rule {name} is not a split: its alpha sums to {total[wrong][0].item():.6g} over the non-zero "
             "components of a unit, and must sum to 1 (and be 0 where m is 0)."
         )
+    return alpha

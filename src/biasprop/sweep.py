@@ -75,7 +75,7 @@ def sweep(
             continue
         piece = step.piece
         if piece.intercept is not None:
-            amount = g * piece.intercept
+            amount = torch.where(g == 0, 0, g * piece.intercept)  # a masked -inf or NaN is no bias
             source = BiasSource(step.node.name, step.node.operation, step.node.per_example(amount, batch))
             swept.sources.append(source)
             if chosen(source.name, source.operation):
@@ -125,13 +125,14 @@ def _start(
         swept.unattributed = swept.unattributed + intercept
     else:
         nodes = list(carried)
-        g = torch.cat([carried[n][0].reshape(tape.batch, -1) for n in nodes], 1)
-        v = torch.cat([tape.active[n].reshape(tape.batch, -1) for n in nodes], 1)
+        g = torch.cat([n.rows(carried[n][0], tape.batch) for n in nodes], 1)
+        v = torch.cat([n.rows(tape.active[n], tape.batch) for n in nodes], 1)
         wired = torch.ones_like(g, dtype=torch.bool)
         messages = shares(settings.rule, g * v, intercept, intercept, g != 0, wired) * intercept[:, None]
-        for node, message in zip(nodes, messages.split([carried[n][0][0].numel() for n in nodes], 1), strict=True):
+        sizes = [carried[n][0].numel() // tape.batch for n in nodes]
+        for node, message in zip(nodes, messages.split(sizes, 1), strict=True):
             gradient = carried[node][0]
-            carried[node] = (gradient, message.reshape(gradient.shape))
+            carried[node] = (gradient, node.unrows(message, gradient.shape))
 
 
 def _hand_on(

@@ -101,14 +101,14 @@ def explain(
     output: Annotated[Path, Option("--output", "-o", help="Folder for pictures and summary.json.")] = Path(
         "biasprop-out"
     ),
-    pictures: Annotated[int, Option(help="Draw at most so many inputs.", min=0)] = 20,
+    pictures: Annotated[int | None, Option(help="Draw at most so many inputs; default: all.", min=0)] = None,
     patch: Annotated[int | None, Option(help="Side of the patches in pixels.", min=1)] = None,
     save: Annotated[bool, Option("--save", help="Also save each explanation as .safetensors.")] = False,
     classes: Annotated[
         Path | None, Option(help="Class names, one a line ('id name' finds labels in file names).")
     ] = None,
-    resize: Annotated[int, Option(help="Images: short side after resizing; 0 leaves them.")] = 256,
-    crop: Annotated[int, Option(help="Images: side of the centre crop; 0 leaves them.")] = 224,
+    resize: Annotated[int, Option(help="Images: short side after resizing; 0 leaves them.", min=0)] = 256,
+    crop: Annotated[int, Option(help="Images: side of the centre crop; 0 leaves them.", min=0)] = 224,
     mean: Annotated[str, Option(help="Images: mean per channel, subtracted.")] = "0.485,0.456,0.406",
     std: Annotated[str, Option(help="Images: standard deviation per channel.")] = "0.229,0.224,0.225",
     grey: Annotated[bool, Option("--grey", help="Images: read as one channel.")] = False,
@@ -132,19 +132,23 @@ def explain(
     )
     folder = make_folder(output)
     names = Classes.read(classes)
-    total = count(inputs)
+    if folder.resolve() in [path.resolve() for path in inputs]:
+        raise FileError(f"The output folder {folder} is also the input: choose another with --output.")
+    total = count(inputs, folder)
     explainer = Explainer(load_model(model, weights, device))
     totals = Totals()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     try:
         with Progress(*columns, console=progress_console, transient=True) as progress:
             task = progress.add_task("explaining", total=total)
-            for batch in _batches(_unique(read(inputs, preparation)), batch_size):
+            for batch in _batches(_unique(read(inputs, preparation, folder), folder), batch_size):
                 x = torch.stack([item.x for item in batch]).to(device)
                 explanation = explainer(x, _target(target), rule, temperature, sources=sources)
                 _count_correct(totals, explainer, x, [names.label(item) for item in batch])
                 for i, item in enumerate(batch):
-                    row = _report(explanation, i, item, names, folder, patch, draw=len(totals.rows) < pictures)
+                    row = _report(
+                        explanation, i, item, names, folder, patch, draw=pictures is None or len(totals.rows) < pictures
+                    )
                     totals.rows.append(row)
                     if len(totals.rows) <= LINES:
                         console.print(f"{item.name}: {row['target']}, {row['equation']}", markup=False)
@@ -157,16 +161,20 @@ def explain(
     if not totals.rows:
         raise InputError("No input was selected: check --rows.")
     console.print("\n".join(totals.lines()), markup=False)
-    drawn = min(pictures, len(totals.rows))
+    drawn = len(totals.rows) if pictures is None else min(pictures, len(totals.rows))
     console.print(f"{drawn} picture{'s' if drawn != 1 else ''} and summary.json in {folder}", markup=False)
 
 
-def _unique(items: Iterator[Item]) -> Iterator[Item]:
-    """Files of one name in several folders get a number, so that no result overwrites another."""
-    seen: dict[str, int] = {}
+def _unique(items: Iterator[Item], folder: Path) -> Iterator[Item]:
+    """Files of one name in several folders get a number, so that no result overwrites another, or an input."""
+    taken: set[str] = set()
     for item in items:
-        seen[item.name] = seen.get(item.name, 0) + 1
-        yield item if seen[item.name] == 1 else replace(item, name=f"{item.name}_{seen[item.name]}")
+        name, number = item.name, 1
+        while name in taken or (folder / f"{name}.png").resolve() == item.path.resolve():
+            number += 1
+            name = f"{item.name}_{number}"
+        taken.add(name)
+        yield replace(item, name=name)
 
 
 def _report(
@@ -236,7 +244,7 @@ def _slice(text: str) -> slice:
         parts = [int(part) if part else None for part in text.split(":")]
         if len(parts) == 1 and parts[0] is not None:
             return slice(parts[0], parts[0] + 1 or None)
-        if 2 <= len(parts) <= 3:
+        if 2 <= len(parts) <= 3 and 0 not in parts[2:]:
             return slice(*parts)
     except ValueError:
         pass

@@ -54,7 +54,7 @@ class Preparation:
         """
         try:
             with Image.open(path) as opened:
-                picture = opened.convert("L" if self.grey else "RGB")
+                picture = _eight_bit(opened, path).convert("L" if self.grey else "RGB")
         except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError) as error:
             raise FileError(f"Cannot read {path} as an image: {error}.") from error
         if self.resize:
@@ -77,11 +77,22 @@ class Preparation:
         return (x - torch.tensor(self.mean)[:, None, None]) / torch.tensor(self.std)[:, None, None]
 
 
-def _files(inputs: Sequence[Path]) -> list[Path]:
+def _eight_bit(picture: Image.Image, path: Path) -> Image.Image:
+    """16-bit images scaled to 8 bits, which Pillow's conversion would clip; others with more are refused."""
+    if picture.mode.startswith("I;16"):
+        return Image.fromarray((np.asarray(picture) // 257).astype(np.uint8))
+    if picture.mode in ("I", "F"):
+        raise FileError(
+            f"{path} holds 32-bit numbers, whose range is not known: save it as .npy, scaled for the model."
+        )
+    return picture
+
+
+def _files(inputs: Sequence[Path], skip: Path | None = None) -> list[Path]:
     found: list[Path] = []
     for path in inputs:
         if path.is_dir():
-            inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in IMAGES)
+            inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in IMAGES and not _within(p, skip))
             if not inside:
                 raise FileError(f"The folder {path} holds no image ({', '.join(IMAGES)}).")
             found += inside
@@ -92,20 +103,24 @@ def _files(inputs: Sequence[Path]) -> list[Path]:
     return found
 
 
-def count(inputs: Sequence[Path]) -> int | None:
+def _within(path: Path, folder: Path | None) -> bool:
+    return folder is not None and folder.resolve() in path.resolve().parents
+
+
+def count(inputs: Sequence[Path], skip: Path | None = None) -> int | None:
     """How many examples there are, where that is known without reading: only images."""
-    files = _files(inputs)
+    files = _files(inputs, skip)
     return len(files) if all(f.suffix.lower() not in ARRAYS + TABLES for f in files) else None
 
 
-def read(inputs: Sequence[Path], preparation: Preparation) -> Iterator[Item]:
-    """Every example of the inputs, in order.
+def read(inputs: Sequence[Path], preparation: Preparation, skip: Path | None = None) -> Iterator[Item]:
+    """Every example of the inputs, in order; of folders, not what lies in ``skip``.
 
     Raises:
         FileError: a file is missing, unreadable or of an unknown kind.
         InputError: a table holds text or missing values.
     """
-    for path in _files(inputs):
+    for path in _files(inputs, skip):
         suffix = path.suffix.lower()
         if suffix in ARRAYS:
             yield from _array_items(path, preparation)
@@ -138,6 +153,8 @@ def _read_array(path: Path, key: str | None) -> NDArray[Any]:
         else:
             with loaded:
                 names = list(loaded.keys())
+                if not names:
+                    raise InputError(f"{path} holds no array.")
                 if key is None and len(names) != 1:
                     raise InputError(f"{path} holds several arrays: choose one with --key, of {', '.join(names)}.")
                 if key is not None and key not in names:
@@ -156,6 +173,8 @@ def _table_items(path: Path, preparation: Preparation) -> Iterator[Item]:
     if unknown:
         raise InputError(f"{path} has no column {unknown[0]!r} to drop; it has {', '.join(names)}.")
     kept = [i for i, n in enumerate(names) if n not in preparation.drop]
+    if not kept:
+        raise InputError(f"{path} has no column left to explain.")
     numbers = np.stack([_numbers(path, names[i], columns[i]) for i in kept], axis=1)
     rows = range(len(numbers))[preparation.rows]
     for row in rows:

@@ -1,6 +1,7 @@
 """Models from a SPEC: ``torchvision:NAME``, ``timm:NAME``, ``package.module:factory`` or a ``torch.export`` file."""
 
 import importlib
+import struct
 import sys
 from pathlib import Path
 from pickle import UnpicklingError
@@ -35,6 +36,8 @@ def load_model(spec: str, weights: Path | None = None, device: str = "cpu") -> n
     if weights is not None:
         _load_weights(model, weights)
     try:
+        if torch.device(device).type == "meta":
+            raise RuntimeError("it holds no values")
         model = model.to(device)
     except (RuntimeError, AssertionError) as error:
         raise CaptureError(f"Cannot use the device {device!r}: {str(error).splitlines()[0]}") from error
@@ -77,8 +80,9 @@ def _torchvision(name: str, pretrained: bool) -> nn.Module:
 def _import(module: str, remedy: str) -> Any:
     try:
         return importlib.import_module(module)
-    except ImportError as error:
-        raise CaptureError(f"Cannot import {module}: {error}. Remedy: {remedy}.") from error
+    except Exception as error:  # a missing module, a bad name, or whatever its code raises
+        message = f"{type(error).__name__}: {error}"
+        raise CaptureError(f"Cannot import {module!r}: {message}. Remedy: {remedy}.") from error
 
 
 def _guarded(spec: str, make: Any) -> nn.Module:
@@ -127,12 +131,11 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
             f"{path} holds pickled objects, not only tensors; loading it could run code, so it is refused. Save "
             "model.state_dict() with safetensors.torch.save_file."
         ) from error
-    except (SafetensorError, OSError, RuntimeError, ValueError, EOFError, KeyError) as error:
-        raise FileError(
-            f"Cannot read {path}: {str(error).splitlines()[0]} It is damaged or of another kind."
-        ) from error
+    except (SafetensorError, OSError, RuntimeError, ValueError, EOFError, KeyError, struct.error) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise FileError(f"Cannot read {path}: {reason} It is damaged or of another kind.") from error
     if isinstance(loaded, dict) and isinstance(loaded.get("state_dict"), dict):
         loaded = loaded["state_dict"]
-    if not isinstance(loaded, dict) or not all(isinstance(v, Tensor) for v in loaded.values()):
+    if not isinstance(loaded, dict) or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in loaded.items()):
         raise FileError(f"{path} holds a {type(loaded).__name__}, not a state dict of tensors.")
     return loaded

@@ -4,6 +4,10 @@
 - `biasprop.kernels.fused`: compiled by Numba, for float32 on the CPU and the three rules.
 """
 
+import warnings
+from collections.abc import Callable
+from functools import cache
+
 import torch
 from torch import Tensor
 
@@ -35,7 +39,22 @@ def spread(
         return u.new_zeros(u.shape, dtype=beta.dtype), None
     on_cpu = beta.device.type == "cpu" and beta.dtype == torch.float32
     if settings.compiled and on_cpu and type(settings.rule) in BUILT_IN:
-        from . import fused  # numba takes a moment to import: only when it is needed
-
-        return fused.spread(layout, u, slope, h, beta, settings)
+        fused = _fused()
+        if fused is not None:
+            return fused(layout, u, slope, h, beta, settings)
     return streaming.spread(layout, u, slope, h, beta, settings)
+
+
+@cache
+def _fused() -> Callable[..., tuple[Tensor, Tensor | None]] | None:
+    """The compiled kernel; numba takes a moment to import, so only when it is needed."""
+    try:
+        from .fused import spread as compiled
+    except (ImportError, RuntimeError) as error:  # RuntimeError: numba finds no folder for what it compiles
+        warnings.warn(
+            f"The compiled kernels cannot be used, explanations will be slow: {error} (set NUMBA_CACHE_DIR to a "
+            "folder that can be written to).",
+            stacklevel=2,
+        )
+        return None
+    return compiled

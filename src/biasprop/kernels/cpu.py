@@ -20,6 +20,7 @@ __all__ = ["POSITIVE", "SOFTMAX", "messages", "scatter"]
 
 SOFTMAX, POSITIVE = 0, 1
 BOUND = np.float32(60.0)  # exp2 of a score below this can be summed without a shift
+TINY = np.float32(1e-30)  # dividing a bias by less could overflow
 BLOCK = 2**17  # weights of a block of output channels: 512 KiB, half of a second-level cache
 
 # Sums may be reordered into vector lanes and products fused, but infinities and NaN keep their meaning.
@@ -55,18 +56,24 @@ def _exp2(x: Any) -> Any:
 @njit(fastmath=FAST, error_model="numpy")  # type: ignore[untyped-decorator]
 def _softmax(a: Any, u: Any, scale: Any, bounded: Any, out: Any) -> Any:
     """``out = exp2(scale a u)`` at the non-zero components, shifted by their maximum unless bounded; its sum."""
-    shift = np.float32(0)
+    total = np.float32(0)
     if not bounded:
         shift = np.float32(-np.inf)
-        for k in range(a.size):
+        for k in range(a.size):  # the scores are stored: computed twice, they might be rounded differently
             product = a[k] * u[k]
-            shift = max(shift, product * scale if product != 0 else np.float32(-np.inf))
+            out[k] = product * scale if product != 0 else np.float32(-np.inf)
+            shift = max(shift, out[k])
         if shift == -np.inf:
-            return np.float32(0)
-    total = np.float32(0)
+            return total
+        for k in range(a.size):
+            share = _exp2(out[k] - shift)
+            share = share if out[k] != -np.inf else np.float32(0)
+            out[k] = share
+            total += share
+        return total
     for k in range(a.size):
         product = a[k] * u[k]
-        share = _exp2(product * scale - shift)
+        share = _exp2(product * scale)
         share = share if product != 0 else np.float32(0)
         out[k] = share
         total += share
@@ -187,6 +194,10 @@ def messages(
                     if total == 0:
                         lost[b, g, position, o] = mass
                     else:
+                        if total < TINY:
+                            for n in range(k):
+                                share[n] /= total
+                            total = np.float32(1)
                         _add(out[piece, i], mass / total, share)
 
 

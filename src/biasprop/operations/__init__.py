@@ -11,12 +11,13 @@ model). Most of PyTorch is covered by a handful of families, so teaching biaspro
 """
 
 from collections.abc import Callable, Mapping
+from operator import attrgetter
 from types import MappingProxyType
 from typing import Any
 
 import torch
 
-from ..capture import Node
+from ..capture import Node, overwrite
 from ..errors import UnsupportedOperation
 from .average import adaptive_average_pool, average_pool, interpolation, reduction
 from .call import Call, Operation
@@ -61,7 +62,8 @@ FAMILIES: Mapping[Operation, str] = MappingProxyType(
         product: "mul div",
         homogeneous_gate: "relu leaky_relu prelu abs",
         gate: "relu6 hardtanh hardswish hardsigmoid elu selu celu gelu silu mish sigmoid tanh softplus log_sigmoid "
-        "hardshrink softshrink threshold clamp clamp_min clamp_max maximum minimum fmax fmin exp expm1 log log1p "
+        "hardshrink softshrink threshold clamp clamp_min clamp_max max.other min.other "
+        "maximum minimum fmax fmin exp expm1 log log1p "
         "sqrt rsqrt square reciprocal pow sin cos erf sign round floor ceil trunc remainder fmod addcmul addcdiv "
         "lerp",
         routing: "max_pool1d max_pool2d max_pool3d max_pool1d_with_indices max_pool2d_with_indices "
@@ -82,11 +84,12 @@ FAMILIES: Mapping[Operation, str] = MappingProxyType(
 
 TABLE: Mapping[Any, Operation] = MappingProxyType(
     {
-        getattr(torch.ops.aten, name): family
+        attrgetter(name)(torch.ops.aten): family
         for family, names in FAMILIES.items()
         for name in names.split()
-        if hasattr(torch.ops.aten, name)
+        if hasattr(torch.ops.aten, name.split(".")[0])
     }
+    | {overwrite: insertion}
 )
 """ATen operation -> its rule."""
 

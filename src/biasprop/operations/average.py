@@ -1,7 +1,7 @@
 """Linear operations without weights: means, sums, average pooling and smooth upsampling (spec section 4).
 
-They are affine with ``h = 0``. Over the positions of each channel all of them are products of one matrix per
-dimension, which is found by applying the one-dimensional operation to the unit vectors.
+They are affine with ``h = 0``. Over the positions of each channel all of them are products of one sparse matrix per
+dimension: which inputs an output reads, and with which weights.
 """
 
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..pieces import Piece
 from ..stencil import Layout, Stencil
-from ..windows import per_dimension, product_windows, sparse_rows
+from ..windows import convolution_windows, per_dimension, product_windows, sparse_rows
 from .call import Call
 
 __all__ = ["adaptive_average_pool", "average_pool", "interpolation", "reduction"]
@@ -39,24 +39,37 @@ def average_pool(call: Call) -> Piece:
     kernel = per_dimension(call.argument(1, "kernel_size"), dims)
     stride = per_dimension(call.argument(2, "stride") or kernel, dims)
     padding = per_dimension(call.argument(3, "padding", 0), dims)
-    ceil, counted = call.argument(4, "ceil_mode", False), call.argument(5, "count_include_pad", True)
+    counted = call.argument(5, "count_include_pad", True)
     divisor = call.argument(6, "divisor_override")
-    sizes = call.operands[0].shape[2:]
-    matrices = []
-    for size, k, s, p in zip(sizes, kernel, stride, padding, strict=True):
-        matrix = F.avg_pool1d(_units(size), k, s, p, ceil, counted)[0].T
-        matrices.append((matrix != 0).to(matrix.dtype) if divisor else matrix)
-    return _separable(call, matrices, 1.0 / divisor if divisor else 1.0)
+    leaf = call.operands[0]
+    if leaf.dim() != dims + 2:
+        raise call.unsupported("pooling without a batch dimension.")
+    out = call(leaf).shape[2:]
+    rows = []
+    for size, length, k, s, p in zip(leaf.shape[2:], out, kernel, stride, padding, strict=True):
+        taps = convolution_windows(size, length, k, s, p, 1)
+        starts = torch.arange(length) * s - p
+        inside = (taps >= 0).sum(1)
+        counts = (starts + k).clamp_max(size + p) - starts if counted else inside
+        weights = (taps >= 0).double() / (torch.ones_like(counts) if divisor else counts)[:, None]
+        rows.append((taps, weights))
+    return _separable(call, rows, 1.0 / divisor if divisor else 1.0)
 
 
 def adaptive_average_pool(call: Call) -> Piece:
     """``adaptive_avg_pool1d/2d/3d``."""
-    sizes = call.argument(1, "output_size")
-    inputs = call.operands[0].shape[2:]
-    sizes = [sizes] * len(inputs) if isinstance(sizes, int) else sizes
-    return _separable(
-        call, [F.adaptive_avg_pool1d(_units(n), int(out))[0].T for n, out in zip(inputs, sizes, strict=True)]
-    )
+    dims = int(call.node.operation[-2])
+    leaf = call.operands[0]
+    if leaf.dim() != dims + 2:
+        raise call.unsupported("pooling without a batch dimension.")
+    rows = []
+    for size, length in zip(leaf.shape[2:], call(leaf).shape[2:], strict=True):
+        starts = torch.arange(length) * size // length
+        counts = -(-(torch.arange(length) + 1) * size // length) - starts
+        taps = starts[:, None] + torch.arange(int(counts.max()))
+        within = torch.arange(int(counts.max())) < counts[:, None]
+        rows.append((taps.masked_fill(~within, -1), within.double() / counts[:, None]))
+    return _separable(call, rows)
 
 
 def interpolation(call: Call) -> Piece:
@@ -77,7 +90,7 @@ def interpolation(call: Call) -> Piece:
         else:
             matrix = F.interpolate(units, size=(out, 1) if cubic else out, mode=mode, align_corners=align)
         matrices.append(matrix.reshape(n, out).T if not cubic else matrix[:, :, :, 0].reshape(n, out).T)
-    return _separable(call, matrices)
+    return _separable(call, [sparse_rows(m) for m in matrices])
 
 
 def _units(size: int) -> Tensor:
@@ -85,12 +98,11 @@ def _units(size: int) -> Tensor:
     return torch.eye(size, dtype=torch.float64)[None]
 
 
-def _separable(call: Call, matrices: list[Tensor], scale: float = 1.0) -> Stencil:
-    """A stencil over the positions of each channel, from one ``(out, in)`` matrix per dimension."""
+def _separable(call: Call, rows: list[tuple[Tensor, Tensor]], scale: float = 1.0) -> Stencil:
+    """A stencil over the positions of each channel: for each dimension which inputs an output reads, and weights."""
     (leaf,) = call.leaves()
     output = call(leaf)
-    rows = [sparse_rows(m) for m in matrices]
-    windows = product_windows([columns for columns, _ in rows], leaf.shape[2:])
+    windows = product_windows([taps for taps, _ in rows], leaf.shape[2:])
     weights = rows[0][1]
     for _, more in rows[1:]:
         weights = (weights[:, None, :, None] * more[None, :, None, :]).reshape(weights.shape[0] * more.shape[0], -1)

@@ -17,6 +17,8 @@ def insertion(call: Call) -> Piece:
 
     A unit that copies a constant has nothing wired to it; what bias reaches it is unattributed.
     """
+    if call.node.operation == "index_put" and call.argument(3, "accumulate", False):
+        raise call.unsupported("it adds up where indices repeat.")
     leaves = call.leaves()
     output = call(*leaves)
     constant = call.at(0.0)
