@@ -42,7 +42,13 @@ class Gate:
     """
 
     slope: Tensor
-    shift: Tensor
+    shift: Tensor | None
+
+    def local_bias(self, own: Tensor | None) -> Tensor:
+        """``h = slope * a + shift`` of the layer whose affine operation has the intercept ``a``."""
+        if own is None:
+            return torch.zeros_like(self.slope) if self.shift is None else self.shift
+        return self.slope * own if self.shift is None else self.slope * own + self.shift
 
 
 def pull_back(output: Tensor, operands: Sequence[Tensor], cotangent: Tensor) -> list[Tensor]:
@@ -113,11 +119,13 @@ class Diagonal(Piece):
 
     def as_gate(self, then: Gate | None) -> Gate:
         """This operation followed by ``then``, as one slope and shift."""
-        slope = _finite(self.slope)
-        shift = torch.zeros_like(slope) if self.intercept is None else _finite(self.intercept)
+        gate = Gate(self.slope, None)
+        if self.intercept is not None:
+            gate = Gate(_finite(self.slope), _finite(self.intercept))
         if then is None:
-            return Gate(slope, shift)
-        return Gate(then.slope * slope, then.slope * shift + then.shift)
+            return gate
+        shift = then.shift if gate.shift is None else then.local_bias(gate.shift)
+        return Gate(then.slope * gate.slope, shift)
 
 
 class Routing(Piece):
@@ -157,28 +165,29 @@ class Components(Piece):
 
     def distribute(self, beta: Tensor, gate: Gate | None, settings: Settings) -> tuple[list[Tensor], Tensor | None]:
         """Shared by the rule, a block of units at a time."""
-        local = self.local_bias(gate)
-        flat = [t.detach().broadcast_to(self.output.shape).reshape(-1) for t in [*self.operands, *self.partials]]
-        count = len(self.operands)
-        slope = None if gate is None else gate.slope.broadcast_to(self.output.shape).reshape(-1)
-        h, mass = local.reshape(-1), beta.reshape(-1)
-        out = [torch.empty_like(mass) for _ in range(count)]
-        step = max(1, settings.memory_budget // (16 * count * beta.element_size()))
+        shape = self.output.shape
+        h = torch.zeros((), device=beta.device) if self.intercept is None else self.intercept
+        h = h if gate is None else gate.local_bias(self.intercept)
+        having = beta.reshape(-1).nonzero().squeeze(1)  # half of the units of a ReLU network have no bias
+
+        def units(values: Tensor) -> Tensor:
+            return values.detach().broadcast_to(shape).reshape(-1)[having]
+
+        mass, h = units(beta), units(h).to(beta.dtype)
+        values, weights = [units(u) for u in self.operands], [units(a) for a in self.partials]
+        slope = None if gate is None else units(gate.slope)
+        out = [torch.zeros_like(beta).reshape(-1) for _ in values]
+        step = max(1, settings.memory_budget // (16 * len(values) * beta.element_size()))
         for i in range(0, mass.numel(), step):
             block = slice(i, i + step)
-            a = torch.stack([f[block] for f in flat[count:]], -1)
-            m = a * torch.stack([f[block] for f in flat[:count]], -1)
+            a = torch.stack([w[block] for w in weights], -1)
+            m = a * torch.stack([v[block] for v in values], -1)
             if slope is not None:
                 m = m * slope[block].unsqueeze(-1)
             wired = torch.ones_like(a, dtype=torch.bool)
             alpha = shares(settings.rule, m, h[block], mass[block], wired if self.halves else a != 0, wired)
-            for k in range(count):
-                out[k][block] = alpha[:, k] * mass[block]
+            for k, received in enumerate(out):
+                received[having[block]] = alpha[:, k] * mass[block]
         return [
             o.reshape(self.output.shape).sum_to_size(shape) for o, shape in zip(out, self.shapes, strict=True)
         ], None
-
-    def local_bias(self, gate: Gate | None) -> Tensor:
-        """``h`` of the layer: the intercept seen through the gate."""
-        own = torch.zeros_like(self.output) if self.intercept is None else self.intercept
-        return own.broadcast_to(self.output.shape) if gate is None else gate.slope * own + gate.shift

@@ -35,7 +35,7 @@ class Stencil(Piece):
         """`spread` in the shapes of the operation."""
         layout, shape = self.layout, self.output.shape
         own = beta.new_zeros(()) if self.intercept is None else self.intercept
-        h = own if gate is None else gate.slope * own + gate.shift
+        h = own if gate is None else gate.local_bias(self.intercept)
         u = self.operands[0].detach().permute(*self.order)
         received, lost = spread(
             layout,

@@ -75,7 +75,9 @@ def sweep(
             continue
         piece = step.piece
         if piece.intercept is not None:
-            amount = torch.where(g == 0, 0, g * piece.intercept)  # a masked -inf or NaN is no bias
+            amount = g * piece.intercept
+            if not piece.intercept.isfinite().all():
+                amount = torch.where(g == 0, 0, amount)  # a masked -inf or NaN is no bias
             source = BiasSource(step.node.name, step.node.operation, step.node.per_example(amount, batch))
             swept.sources.append(source)
             if chosen(source.name, source.operation):

@@ -14,7 +14,7 @@ from .layout import Layout
 
 __all__ = ["spread"]
 
-MESSAGES = 64 * 2**20  # bytes of messages at once: enough to keep all threads busy
+MESSAGES = 16 * 2**20  # bytes of messages at once: enough for all threads, and still near the caches
 PARTS = 8  # pieces of work for each thread, so that they even out
 ONE_AT_A_TIME = threading.Lock()  # not every threading layer of Numba may be entered twice
 
