@@ -11,14 +11,15 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from .capture import Graph, Node, abbreviate, capture, require_eval
-from .errors import CompletenessError, InputError, SourceError
+from .checks import check_input, require_complete
+from .errors import InputError, SourceError
 from .explanation import Explanation, Part, Sources
 from .linearize import linearize, run
 from .operations import Operation
 from .pieces import Settings
 from .rules import Rule, make_rule
 from .sweep import Swept, sweep
-from .target import Target, select
+from .target import Functional, Target, select
 
 __all__ = ["MEMORY_BUDGET", "Explainer", "explain", "explainer"]
 
@@ -153,9 +154,43 @@ class Explainer:
         """
         settings = Settings(make_rule(rule, temperature), self.memory_budget, self.compiled)
         inputs, extras = self.check(x, additional_forward_args)
-        graph = self.graph(inputs, extras)
-        names = (at,) if isinstance(at, str) else tuple(at or ())
-        cut = list(dict.fromkeys(graph.find(name) for name in names))
+
+        def explain_at(*names: str) -> Explanation:
+            graph = self.graph(inputs, extras)
+            cut = list(dict.fromkeys(graph.find(name) for name in names))
+            functional, swept = self._sweep(graph, inputs, extras, target, settings, cut, sources, zero_others)
+            explanation = Explanation(
+                parts=tuple(
+                    Part(n.name, *swept.reached[n], n.batch_dim or 0, n in graph.inputs) for n in cut or graph.inputs
+                ),
+                single=len(cut) == 1 if cut else isinstance(x, Tensor),
+                output=functional.value,
+                unattributed=swept.unattributed,
+                withheld=swept.withheld,
+                bypassed=_bypassed(swept, graph, cut, functional.value),
+                sources=Sources(swept.sources, functional.value),
+                rule=rule if isinstance(rule, str) else type(rule).__name__,
+                temperature=temperature,
+                target=functional.chosen,
+                again=explain_at,
+            )
+            require_complete(explanation)
+            return explanation
+
+        return explain_at(*((at,) if isinstance(at, str) else at or ()))
+
+    def _sweep(
+        self,
+        graph: Graph,
+        inputs: tuple[Tensor, ...],
+        extras: tuple[Any, ...],
+        target: Target,
+        settings: Settings,
+        cut: list[Node],
+        sources: SourceFilter,
+        zero_others: bool,
+    ) -> tuple[Functional, Swept]:
+        """Linearise at the inputs, choose the functional, sweep back to the cut."""
         with torch.inference_mode(False), torch.enable_grad(), _full_precision(inputs):
             tape = linearize(graph, graph.read_parameters(self.model), inputs, extras, self.operations)
             functional = select(tape, graph, target)
@@ -164,42 +199,13 @@ class Explainer:
             with torch.no_grad():
                 chosen = _chooser(sources, [s.node.name for s in tape.steps])
                 swept = sweep(tape, graph, functional, settings, cut, chosen, zero_others)
-
-        def again(*hidden: str) -> Explanation:
-            return self(
-                x,
-                target,
-                rule,
-                temperature,
-                additional_forward_args=additional_forward_args,
-                sources=sources,
-                zero_others=zero_others,
-                at=hidden,
-            )
-
         for node in cut:
             if node not in swept.reached:
                 raise SourceError(
                     f"The output does not depend on the input through {node.name!r} (or only through another of the "
                     "tensors named): there is nothing to attribute to it."
                 )
-        explanation = Explanation(
-            parts=tuple(
-                Part(n.name, *swept.reached[n], n.batch_dim or 0, n in graph.inputs) for n in cut or graph.inputs
-            ),
-            single=len(cut) == 1 if cut else isinstance(x, Tensor),
-            output=functional.value,
-            unattributed=swept.unattributed,
-            withheld=swept.withheld,
-            bypassed=_bypassed(swept, graph, cut, functional.value),
-            sources=Sources(swept.sources, functional.value),
-            rule=rule if isinstance(rule, str) else type(rule).__name__,
-            temperature=temperature,
-            target=functional.chosen,
-            again=again,
-        )
-        _require_complete(explanation)
-        return explanation
+        return functional, swept
 
     def split(self, x: Tensor | tuple[Tensor, ...], additional_forward_args: Any = None) -> tuple[Any, Any]:
         """``(J x, b)`` for every output at once: one forward-mode product (spec section 6).
@@ -225,7 +231,7 @@ class Explainer:
             raise InputError("There is no input: give a tensor, or a tuple of tensors.")
         more = () if extras is None else extras if isinstance(extras, tuple) else (extras,)
         for i, tensor in enumerate(inputs):
-            _check_input(tensor, "The input" if len(inputs) == 1 else f"Input {i}", self.model)
+            check_input(tensor, "The input" if len(inputs) == 1 else f"Input {i}", self.model)
         if len({t.shape[0] for t in inputs}) > 1:
             raise InputError(f"The inputs have different batch sizes: {[t.shape[0] for t in inputs]}.")
         with torch.inference_mode(False):
@@ -259,25 +265,6 @@ class Explainer:
         return graph
 
 
-def _check_input(tensor: Any, what: str, model: nn.Module) -> None:
-    if isinstance(tensor, Tensor) and (tensor.layout is not torch.strided or tensor.is_meta):
-        raise InputError(f"{what} must be an ordinary dense tensor: use x.to_dense(), or build it with values.")
-    if not isinstance(tensor, Tensor):
-        raise InputError(f"{what} must be a torch.Tensor, not {type(tensor).__name__}: use torch.as_tensor(...).")
-    if not tensor.is_floating_point():
-        raise InputError(f"{what} must be floating point, not {tensor.dtype}: use x.float() after scaling it.")
-    if tensor.dim() == 0 or tensor.shape[0] == 0 or tensor.numel() == 0:
-        raise InputError(f"{what} has shape {tuple(tensor.shape)}: it must hold at least one example, (N, ...).")
-    parameter = next((p for p in model.parameters() if p.is_floating_point()), None)
-    if parameter is not None and parameter.device != tensor.device:
-        raise InputError(f"{what} is on {tensor.device}, the model on {parameter.device}: move one with .to(device).")
-    if parameter is not None and parameter.dtype != tensor.dtype:
-        raise InputError(f"{what} is {tensor.dtype}, the model {parameter.dtype}: use x.to({parameter.dtype}).")
-    if not tensor.isfinite().all():
-        bad = (~tensor.isfinite()).reshape(tensor.shape[0], -1).any(1).nonzero()[0].item()
-        raise InputError(f"{what} holds NaN or infinite values (first in example {bad}): replace or drop them.")
-
-
 def _detached(tensor: Tensor) -> Tensor:
     """A copy: an explanation stays what it is when the caller goes on to change x."""
     return tensor.detach().clone()
@@ -286,33 +273,6 @@ def _detached(tensor: Tensor) -> Tensor:
 def _full_precision(inputs: tuple[Tensor, ...]) -> AbstractContextManager[None]:
     """Autocast off: the network is explained in its own precision."""
     return torch.autocast(inputs[0].device.type, enabled=False)
-
-
-def _require_complete(explanation: Explanation) -> None:
-    """The last line of defence: the parts are finite and add up, and so do the sources.
-
-    Raises:
-        CompletenessError: they do not; that is never rounding, whose size these bounds exceed by far.
-    """
-    output = explanation.output
-    tolerance = 1e-7 if output.dtype == torch.float64 else 2e-3
-    size = sum(p.per_example((p.weight * p.value).abs() + p.beta.abs(), len(output)) for p in explanation.parts)
-    size = size + explanation.sources.amounts.abs().sum(1) + output.abs()
-    if not bool(torch.isfinite(size).all()):
-        raise CompletenessError(
-            "The gradient or the bias is not finite on this input, e.g. at the root or logarithm of 0: no explanation "
-            "exists there. Move the input a little, or clamp inside the model."
-        )
-    wrong = explanation.residual.abs() > tolerance * size
-    if all(part.is_input for part in explanation.parts):
-        missing = explanation.sources.amounts.sum(1) - explanation.bias
-        wrong = wrong | (missing.abs() > tolerance * size)
-    if wrong.any():
-        raise CompletenessError(
-            f"The parts do not add up to f(x) in example {int(wrong.nonzero()[0])}. Either the model mixes the "
-            "examples of a batch (flip, sort or index over the batch; time folded in front of the batch), or a rule or "
-            "operation of your own is wrong. Explain one example at a time to see which."
-        )
 
 
 def _chooser(sources: SourceFilter, names: list[str]) -> Callable[[str, str], bool]:

@@ -206,6 +206,8 @@ def _count_correct(totals: Totals, explainer: Explainer, x: Tensor, labels: list
     if not known:
         return
     linear, bias = explainer.split(x[known])
+    if not isinstance(linear, Tensor) or linear.dim() != 2:
+        return  # not a classifier
     truth = torch.tensor([labels[i] for i in known], device=x.device)
     for name, logits in (("w.x + b", linear + bias), ("w.x alone", linear), ("b alone", bias)):
         totals.correct[name] += int((logits.argmax(1) == truth).sum())

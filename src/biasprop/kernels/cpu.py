@@ -113,7 +113,28 @@ def _fallback(a: Any, window: Any, size: Any, channels: Any, out: Any) -> Any:
 
 
 @njit(fastmath=FAST, error_model="numpy")  # type: ignore[untyped-decorator]
-def _add(out: Any, factor: Any, share: Any) -> None:
+def _gather(operand: Any, window: Any, values: Any, message: Any) -> Any:
+    """The operands of a window in the order of the weights, an empty message, and the largest magnitude."""
+    channels = operand.shape[1]
+    largest = np.float32(0)
+    for t in range(window.size):
+        for c in range(channels):
+            value = operand[window[t], c]
+            values[t * channels + c] = value
+            largest = max(largest, abs(value))
+    for k in range(message.size):
+        message[k] = 0
+    return largest
+
+
+@njit(fastmath=FAST, error_model="numpy")  # type: ignore[untyped-decorator]
+def _add(out: Any, mass: Any, total: Any, share: Any) -> None:
+    """``out += mass * share / total``."""
+    if total < TINY:
+        for k in range(out.size):
+            share[k] /= total
+        total = np.float32(1)
+    factor = mass / total
     for k in range(out.size):
         out[k] += factor * share[k]
 
@@ -148,7 +169,7 @@ def messages(
         out: ``(pieces of O, rows, T * C)``, to be summed over the first dimension.
     """
     groups, size, channels = u.shape[1], u.shape[2] - 1, u.shape[3]
-    positions, taps = windows.shape
+    positions = windows.shape[0]
     pieces, rows, k = out.shape
     outputs = weight.shape[2]
     shared = weight.shape[1] == 1
@@ -162,21 +183,13 @@ def messages(
         window = np.empty((stop - start, k), np.float32)
         reach = np.zeros(stop - start, np.float32)
         for i in range(start, stop):
-            position = (first + i) % positions
-            g = (first + i) // positions % groups
-            b = (first + i) // positions // groups
-            for t in range(taps):
-                for c in range(channels):
-                    window[i - start, t * channels + c] = u[b, g, windows[position, t], c]
-            for n in range(k):
-                out[piece, i, n] = 0
-                reach[i - start] = max(reach[i - start], abs(window[i - start, n]))
+            position, owner = (first + i) % positions, (first + i) // positions
+            operand = u[owner // groups, owner % groups]
+            reach[i - start] = _gather(operand, windows[position], window[i - start], out[piece, i])
         for o0 in range(begin, end, block):
             for i in range(start, stop):
-                position = (first + i) % positions
-                g = (first + i) // positions % groups
-                b = (first + i) // positions // groups
-                w = 0 if shared else position
+                position, owner = (first + i) % positions, (first + i) // positions
+                b, g, w = owner // groups, owner % groups, 0 if shared else position
                 for o in range(o0, min(o0 + block, end)):
                     mass = beta[b, g, position, o]
                     if mass == 0:
@@ -194,11 +207,7 @@ def messages(
                     if total == 0:
                         lost[b, g, position, o] = mass
                     else:
-                        if total < TINY:
-                            for n in range(k):
-                                share[n] /= total
-                            total = np.float32(1)
-                        _add(out[piece, i], mass / total, share)
+                        _add(out[piece, i], mass, total, share)
 
 
 @njit(parallel=True, error_model="numpy", cache=True)  # type: ignore[untyped-decorator]

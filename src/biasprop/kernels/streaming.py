@@ -18,19 +18,7 @@ CACHED_COMPONENTS = 2**19
 def spread(
     layout: Layout, u: Tensor, slope: Tensor | None, h: Tensor, beta: Tensor, settings: Settings
 ) -> tuple[Tensor, Tensor | None]:
-    """``beta_u[q] = sum_p alpha[p,q] beta[p]``, in blocks that respect the memory budget (spec section 2, step 2).
-
-    Args:
-        layout: the stencil.
-        u: operand, ``layout.operand``.
-        slope: slope of the gate behind the stencil, ``layout.output``; None for 1.
-        h: local bias of the layer, ``layout.output``.
-        beta: what to distribute, ``layout.output``.
-        settings: rule and budget.
-
-    Returns:
-        Beta of the operand, and what is lost at units that nothing is wired to (None where there are none).
-    """
+    """See `biasprop.kernels.spread`; any device, dtype and rule, in blocks that respect the memory budget."""
     size = layout.operand[3]
     inside = torch.where(layout.windows < 0, size, layout.windows).to(u.device)
     channels, taps = layout.operand[2], inside.shape[1]
