@@ -17,6 +17,8 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -63,8 +65,9 @@ def randomise(model: nn.Module) -> nn.Module:
             ):
                 module.running_mean.normal_(0, 0.3)
                 module.running_var.uniform_(0.5, 1.5)
-            if isinstance(getattr(module, "bias", None), Tensor):
-                module.bias.normal_(0, 0.1)
+            bias = getattr(module, "bias", None)
+            if isinstance(bias, Tensor):
+                bias.normal_(0, 0.1)
     return model
 
 
@@ -105,7 +108,7 @@ def methods(model: nn.Module, x: Tensor, explainer: biasprop.Explainer) -> dict[
     target = model(x).argmax(1)
     ig, deep_lift = IntegratedGradients(model), DeepLift(model)
     return {
-        **{rule: lambda rule=rule: explainer(x, target, rule) for rule in ("bias1", "bias2", "bias3")},
+        **{rule: partial(explainer, x, target, rule) for rule in ("bias1", "bias2", "bias3")},
         "input * gradient": lambda: x * gradient(model, x),
         "IG, 50 steps": lambda: ig.attribute(x, target=target, n_steps=50, internal_batch_size=len(x)),
         "DeepLIFT": lambda: deep_lift.attribute(x, target=target),
@@ -207,15 +210,18 @@ def show(rows: list[Figures]) -> None:
 def main() -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="small networks only")
+    parser.add_argument("--quick", action="store_true", help="small networks, batch 1")
+    parser.add_argument("--batches", type=int, nargs="+", default=[1, 8])
     parser.add_argument("--repetitions", type=int, default=5)
     parser.add_argument("--output", type=Path, default=Path("benchmarks/results"))
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")  # Captum's
-    plan: list[tuple[str, int, int, tuple[str, ...]]] = [("mlp", 0, 1, METHODS), ("squeezenet1_1", 224, 1, METHODS)]
+    networks = ["mlp", "squeezenet1_1"] if arguments.quick else ["mlp", "squeezenet1_1", "resnet50", "vgg16"]
+    batches = [1] if arguments.quick else arguments.batches
+    plan: list[tuple[str, int, int, tuple[str, ...]]] = [
+        (n, 0 if n == "mlp" else 224, batch, METHODS) for batch in batches for n in networks
+    ]
     if not arguments.quick:
-        plan += [(n, 224, 1, METHODS) for n in ("resnet50", "vgg16")]
-        plan += [(n, 0 if n == "mlp" else 224, 8, METHODS) for n in ("mlp", "squeezenet1_1", "resnet50", "vgg16")]
         plan += [("squeezenet1_1", size, 1, ("bias1", "bias3")) for size in (64, 128, 320, 448)]
         plan += [("squeezenet1_1", 224, batch, ("bias1", "bias3")) for batch in (2, 4)]
     rows: list[Figures] = []
@@ -225,7 +231,7 @@ def main() -> None:
     show(rows)
     arguments.output.mkdir(parents=True, exist_ok=True)
     machine = {"cpu": platform.processor() or platform.machine(), "threads": torch.get_num_threads()}
-    versions = {"torch": torch.__version__, "biasprop": "0.1.0", "python": platform.python_version()}
+    versions = {"torch": torch.__version__, "biasprop": version("biasprop"), "python": platform.python_version()}
     content = {"machine": machine, "versions": versions, "rows": [asdict(r) for r in rows]}
     (arguments.output / "cost.json").write_text(json.dumps(content, indent=1))
     draw(rows, arguments.output / "cost.png")
