@@ -43,7 +43,8 @@ def problems(draw):
     layout = Layout(tuple(u.shape), (batch, groups, outputs, positions), weight, windows)
     slope = torch.randn(layout.output).clamp(-1, 1) * (torch.rand(layout.output) < 0.7)
     h = torch.randn(layout.output) * (torch.rand(layout.output) < 0.7)
-    beta = torch.randn(layout.output) * (torch.rand(layout.output) < 0.7)
+    beta = torch.randn(draw(st.integers(1, 6)), *layout.output)
+    beta *= torch.rand(layout.output) < 0.7
     return layout, u, draw(st.sampled_from([None, slope])), h, beta
 
 
@@ -68,8 +69,14 @@ def test_spread_equals_the_streaming_form(problem, rule):
 
 @pytest.mark.parametrize("rule", RULES)
 def test_a_linear_layer_is_shared_out_over_its_outputs(rule):
-    layout = Layout((2, 1, 300, 1), (2, 1, 70, 1), torch.randn(1, 1, 70, 300), torch.zeros(1, 1, dtype=torch.long))
-    problem = layout, torch.randn(layout.operand).relu(), None, torch.randn(layout.output), torch.randn(layout.output)
+    layout = Layout((2, 1, 300, 1), (2, 1, 70, 1), torch.randn(1, 1, 70, 300), torch.zeros(1, 1, dtype=torch.int32))
+    problem = (
+        layout,
+        torch.randn(layout.operand).relu(),
+        None,
+        torch.randn(layout.output),
+        torch.randn(1, *layout.output),
+    )
     received, _ = fused.spread(*problem, Settings(rule, BUDGET))
     expected, _ = streaming.spread(*double(problem), Settings(rule, BUDGET))
     assert (received - expected).abs().sum() <= 1e-5 * expected.abs().sum()
@@ -77,8 +84,8 @@ def test_a_linear_layer_is_shared_out_over_its_outputs(rule):
 
 @pytest.mark.parametrize("rule", RULES)
 def test_components_far_beyond_what_exp_can_hold(rule):
-    layout = Layout((1, 1, 50, 1), (1, 1, 20, 1), torch.randn(1, 1, 20, 50) * 300, torch.zeros(1, 1, dtype=torch.long))
-    problem = layout, torch.randn(layout.operand), None, torch.randn(layout.output), torch.randn(layout.output)
+    layout = Layout((1, 1, 50, 1), (1, 1, 20, 1), torch.randn(1, 1, 20, 50) * 300, torch.zeros(1, 1, dtype=torch.int32))
+    problem = layout, torch.randn(layout.operand), None, torch.randn(layout.output), torch.randn(1, *layout.output)
     received, _ = fused.spread(*problem, Settings(rule, BUDGET))
     expected, _ = streaming.spread(*double(problem), Settings(rule, BUDGET))
     assert received.isfinite().all()

@@ -63,7 +63,7 @@ def load(path: str | PathLike[str]) -> "Explanation":
     try:
         output = tensors["output"]
         rows = [
-            BiasSource(str(name), str(operation), tensors["sources"][:, i])
+            BiasSource(str(name), str(operation), tensors["sources"][..., i])
             for i, (name, operation) in enumerate(header["sources"])
         ]
         parts = tuple(

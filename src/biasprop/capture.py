@@ -63,18 +63,18 @@ class Node:
         return found
 
     def rows(self, values: Tensor, batch: int) -> Tensor:
-        """A tensor shaped like this node's with a row for each example: ``(batch, rest)``."""
-        return values.movedim(self.batch_dim or 0, 0).reshape(batch, -1)
+        """``(J, *shape)``, shaped like this node's for J targets, with a row for each example: ``(J, batch, rest)``."""
+        return values.movedim(1 + (self.batch_dim or 0), 1).reshape(len(values), batch, -1)
 
     def unrows(self, rows: Tensor, shape: torch.Size) -> Tensor:
         """Back from rows to this node's shape."""
         dim = self.batch_dim or 0
         rest = [size for d, size in enumerate(shape) if d != dim]
-        return rows.reshape(shape[dim], *rest).movedim(0, dim)
+        return rows.reshape(len(rows), shape[dim], *rest).movedim(1, 1 + dim)
 
     def per_example(self, values: Tensor, batch: int) -> Tensor:
-        """Sum a tensor shaped like this node's over everything but the examples: ``(batch,)``."""
-        return self.rows(values, batch).sum(1)
+        """Sum ``(J, *shape)`` over everything but targets and examples: ``(J, batch)``."""
+        return self.rows(values, batch).sum(2)
 
     def __repr__(self) -> str:
         return f"{self.name} ({self.operation})"

@@ -39,8 +39,8 @@ def require_complete(explanation: Explanation) -> None:
     """
     output = explanation.output
     tolerance = 1e-7 if output.dtype == torch.float64 else 2e-3
-    size = sum(p.per_example((p.weight * p.value).abs() + p.beta.abs(), len(output)) for p in explanation.parts)
-    size = size + explanation.sources.amounts.abs().sum(1) + output.abs()
+    size = sum(p.per_example(p.product.abs() + p.beta.abs(), len(output)) for p in explanation.parts)
+    size = size + explanation.sources.amounts.abs().sum(-1) + output.abs()
     if not bool(torch.isfinite(size).all()):
         raise CompletenessError(
             "The gradient or the bias is not finite on this input, e.g. at the root or logarithm of 0: no explanation "
@@ -48,11 +48,11 @@ def require_complete(explanation: Explanation) -> None:
         )
     wrong = explanation.residual.abs() > tolerance * size
     if all(part.is_input for part in explanation.parts):
-        missing = explanation.sources.amounts.sum(1) - explanation.bias
+        missing = explanation.sources.amounts.sum(-1) - explanation.bias
         wrong = wrong | (missing.abs() > tolerance * size)
     if wrong.any():
         raise CompletenessError(
-            f"The parts do not add up to f(x) in example {int(wrong.nonzero()[0])}. Either the model mixes the "
+            f"The parts do not add up to f(x) in example {int(wrong.nonzero()[0, 0])}. Either the model mixes the "
             "examples of a batch (flip, sort or index over the batch; time folded in front of the batch), or a rule or "
             "operation of your own is wrong. Explain one example at a time to see which."
         )

@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -12,14 +13,14 @@ from torch.utils import _pytree as pytree
 
 from .capture import Graph, Node, abbreviate, capture, require_eval
 from .checks import check_input, require_complete
-from .errors import InputError, SourceError
+from .errors import InputError, SourceError, TargetError
 from .explanation import Explanation, Part, Sources
-from .linearize import linearize, run
+from .linearize import Tape, linearize, run
 from .operations import Operation
 from .pieces import Settings
 from .rules import Rule, make_rule
 from .sweep import Swept, sweep
-from .target import Functional, Target, select
+from .target import Functional, Target, Targets, select, several
 
 __all__ = ["MEMORY_BUDGET", "Explainer", "explain", "explainer"]
 
@@ -38,6 +39,7 @@ def explain(
     rule: str | Rule = "bias1",
     temperature: float = 1.0,
     *,
+    targets: Targets = None,
     additional_forward_args: Any = None,
     sources: SourceFilter = None,
     zero_others: bool = False,
@@ -58,6 +60,8 @@ def explain(
         rule: ``"bias1"`` (compensation), ``"bias2"`` (equal share), ``"bias3"`` (positive share), or a
             `biasprop.rules.Rule`; Eq. 15-20 of Wang, Zhou & Bilmes, ICML 2019.
         temperature: T of options 1 and 2, in units of the components; > 0.
+        targets: instead of ``target``, several in one sweep: a list of targets, an ``(N, J)`` tensor of indices (e.g.
+            ``logits.topk(5).indices``), or ``"all"`` outputs. The results gain a dimension of J after the batch.
         additional_forward_args: passed on to the model and not attributed; what they add counts as bias.
         sources: only these bias sources are attributed: names, ``fnmatch`` patterns, or a predicate
             ``(name, operation) -> bool``; the rest is returned as ``withheld``. Maps of disjoint sets add up.
@@ -78,6 +82,7 @@ def explain(
         target,
         rule,
         temperature,
+        targets=targets,
         additional_forward_args=additional_forward_args,
         sources=sources,
         zero_others=zero_others,
@@ -135,6 +140,7 @@ class Explainer:
         rule: str | Rule = "bias1",
         temperature: float = 1.0,
         *,
+        targets: Targets = None,
         additional_forward_args: Any = None,
         sources: SourceFilter = None,
         zero_others: bool = False,
@@ -147,31 +153,43 @@ class Explainer:
             target: as in `explain`.
             rule: as in `explain`.
             temperature: as in `explain`.
+            targets: as in `explain`.
             additional_forward_args: as in `explain`.
             sources: as in `explain`.
             zero_others: as in `explain`.
             at: attribute to these hidden tensors instead of to the inputs; see `Explanation.at`.
         """
         settings = Settings(make_rule(rule, temperature), self.memory_budget, self.compiled)
+        if targets is not None and not (isinstance(target, str) and target == "predicted"):
+            raise TargetError("Give target= or targets=, not both.")
         inputs, extras = self.check(x, additional_forward_args)
 
         def explain_at(*names: str) -> Explanation:
             graph = self.graph(inputs, extras)
             cut = list(dict.fromkeys(graph.find(name) for name in names))
-            functional, swept = self._sweep(graph, inputs, extras, target, settings, cut, sources, zero_others)
+            functional, swept = self._sweep(graph, inputs, extras, target, targets, settings, cut, sources, zero_others)
+
+            def facing_out(values: Tensor, batch_dim: int = 0) -> Tensor:
+                """From the sweep's order, targets first, to the user's: after the batch, or none."""
+                return values[0] if targets is None else values.movedim(0, batch_dim + 1)
+
+            def part(node: Node) -> Part:
+                value, weight, beta = swept.reached[node]
+                dim = node.batch_dim or 0
+                return Part(node.name, value, facing_out(weight, dim), facing_out(beta, dim), dim, node in graph.inputs)
+
+            output = facing_out(functional.value)
             explanation = Explanation(
-                parts=tuple(
-                    Part(n.name, *swept.reached[n], n.batch_dim or 0, n in graph.inputs) for n in cut or graph.inputs
-                ),
+                parts=tuple(part(node) for node in cut or graph.inputs),
                 single=len(cut) == 1 if cut else isinstance(x, Tensor),
-                output=functional.value,
-                unattributed=swept.unattributed,
-                withheld=swept.withheld,
-                bypassed=_bypassed(swept, graph, cut, functional.value),
-                sources=Sources(swept.sources, functional.value),
+                output=output,
+                unattributed=facing_out(swept.unattributed),
+                withheld=facing_out(swept.withheld),
+                bypassed=facing_out(_bypassed(swept, graph, cut, functional.value)),
+                sources=Sources([replace(s, amount=facing_out(s.amount)) for s in swept.sources], output),
                 rule=rule if isinstance(rule, str) else type(rule).__name__,
                 temperature=temperature,
-                target=functional.chosen,
+                target=functional.chosen[0] if targets is None else functional.chosen,
                 again=explain_at,
             )
             require_complete(explanation)
@@ -185,20 +203,30 @@ class Explainer:
         inputs: tuple[Tensor, ...],
         extras: tuple[Any, ...],
         target: Target,
+        targets: Targets,
         settings: Settings,
         cut: list[Node],
         sources: SourceFilter,
         zero_others: bool,
     ) -> tuple[Functional, Swept]:
-        """Linearise at the inputs, choose the functional, sweep back to the cut."""
+        """Linearise at the inputs, choose the functionals, sweep back to the cut for as many at a time as fit."""
         with torch.inference_mode(False), torch.enable_grad(), _full_precision(inputs):
-            tape = linearize(graph, graph.read_parameters(self.model), inputs, extras, self.operations)
-            functional = select(tape, graph, target)
+            parameters = graph.read_parameters(self.model)
+
+            def tape() -> Tape:
+                return linearize(graph, parameters, inputs, extras, self.operations, cut)
+
+            first = tape()
+            functional = select(first, graph, [target] if targets is None else several(first, graph, targets))
             if not functional.value.isfinite().all():
                 raise InputError("The network's output is not finite on this input: there is nothing to explain.")
-            with torch.no_grad():
-                chosen = _chooser(sources, [s.node.name for s in tape.steps])
-                swept = sweep(tape, graph, functional, settings, cut, chosen, zero_others)
+            chosen = _chooser(sources, [s.node.name for s in first.steps])
+            parts: list[Swept] = []
+            for some in functional.split(_targets_at_once(first, settings)):
+                used_up = first if not parts else tape()
+                with torch.no_grad():
+                    parts.append(sweep(used_up, graph, some, settings, cut, chosen, zero_others))
+            swept = Swept.join(parts)
         for node in cut:
             if node not in swept.reached:
                 raise SourceError(
@@ -293,11 +321,17 @@ def _matches(name: str, pattern: str) -> bool:
     return name == pattern or fnmatchcase(name, pattern)
 
 
+def _targets_at_once(tape: Tape, settings: Settings) -> int:
+    """So many that gradient, bias and what is made of them fit into the budget, at the largest tensor."""
+    largest = max((s.piece.shape.numel() for s in tape.steps), default=1)
+    return max(1, settings.memory_budget // (6 * 4 * largest))
+
+
 def _bypassed(swept: Swept, graph: Graph, cut: list[Node], like: Tensor) -> Tensor:
     """What reaches the inputs without passing the hidden cut; zero when it is one (Lemma 1)."""
     total = torch.zeros_like(like)
     for node in graph.inputs if cut else ():
         if node not in cut:
             value, g, beta = swept.reached[node]
-            total = total + node.per_example(g * value + beta, len(like))
+            total = total + node.per_example(g * value + beta, like.shape[1])
     return total

@@ -6,9 +6,10 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any, overload
 
 import torch
+from numpy import ndindex
 from torch import Tensor
 
-from .errors import SourceError
+from .errors import InputError, SourceError
 from .sweep import BiasSource
 
 if TYPE_CHECKING:
@@ -22,13 +23,13 @@ __all__ = ["Explanation", "Part", "Sources"]
 class Sources(Sequence[BiasSource]):
     """The bias sources of a batch, in the network's order; their amounts add up to b.
 
-    ``amounts`` has shape ``(N, number of sources)``.
+    ``amounts`` has shape ``(N, number of sources)``, or ``(N, J, number of sources)`` with several targets.
     """
 
     def __init__(self, rows: Sequence[BiasSource], like: Tensor) -> None:
-        """``like`` is ``(N,)``, for a network without any source."""
+        """``like`` is the output, for a network without any source."""
         self._rows = tuple(rows)
-        self.amounts = torch.stack([r.amount for r in rows], 1) if rows else like.new_zeros(len(like), 0)
+        self.amounts = torch.stack([r.amount for r in rows], -1) if rows else like.new_zeros(*like.shape, 0)
 
     @property
     def names(self) -> list[str]:
@@ -62,13 +63,13 @@ class Sources(Sequence[BiasSource]):
     def __str__(self) -> str:
         width = max([len(n) for n in self.names] + [6])
         kinds = max([len(o) for o in self.operations] + [9])
-        count = min(4, len(self.amounts))
-        head = "".join(f"{f'example {i}':>14}" for i in range(count))
-        lines = [f"{'source':<{width}}  {'operation':<{kinds}}{head}"]
+        columns = list(ndindex(*self.amounts.shape[:-1]))[:4]
+        titles = [f"example {c[0]}" if len(c) == 1 else f"{c[0]}, target {c[1]}" for c in columns]
+        lines = [f"{'source':<{width}}  {'operation':<{kinds}}" + "".join(f"{t:>14}" for t in titles)]
         for row in self._rows:
-            amounts = "".join(f"{row.amount[i].item():>14.5g}" for i in range(count))
+            amounts = "".join(f"{row.amount[c].item():>14.5g}" for c in columns)
             lines.append(f"{row.name:<{width}}  {row.operation:<{kinds}}{amounts}")
-        totals = "".join(f"{self.amounts[i].sum().item():>14.5g}" for i in range(count))
+        totals = "".join(f"{self.amounts[c].sum().item():>14.5g}" for c in columns)
         return "\n".join([*lines, f"{'b':<{width}}  {'sum':<{kinds}}{totals}"])
 
     def __repr__(self) -> str:
@@ -77,7 +78,10 @@ class Sources(Sequence[BiasSource]):
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """One attributed tensor: its ``value``, its gradient ``weight`` and its ``beta``, all of one shape."""
+    """One attributed tensor: its ``value``, its gradient ``weight`` and its ``beta``.
+
+    All of one shape; with several targets, weight and beta have a dimension for these after the batch.
+    """
 
     name: str
     value: Tensor
@@ -86,9 +90,38 @@ class Part:
     batch_dim: int = 0
     is_input: bool = True
 
+    @property
+    def several(self) -> bool:
+        """Whether there is a dimension of targets."""
+        return self.weight.dim() > self.value.dim()
+
+    @property
+    def product(self) -> Tensor:
+        """``w * x``, like the weight."""
+        return self.weight * (self.value.unsqueeze(self.batch_dim + 1) if self.several else self.value)
+
+    def rows(self, values: Tensor, batch: int) -> Tensor:
+        """A tensor like the weight with a row for each example (and target): ``(batch, rest)``, ``(batch, J, rest)``.
+
+        An example may be several entries of the batch dimension (tokens folded into it).
+        """
+        values = self.examples_first(values)
+        if not self.several:
+            return values.reshape(batch, -1)
+        targets = values.shape[1]
+        return values.reshape(batch, -1, targets, values[0, 0].numel()).transpose(1, 2).flatten(2)
+
+    def examples_first(self, values: Tensor) -> Tensor:
+        """A tensor like the weight with the batch (and the targets) in front."""
+        return (
+            values.movedim((self.batch_dim, self.batch_dim + 1), (0, 1))
+            if self.several
+            else values.movedim(self.batch_dim, 0)
+        )
+
     def per_example(self, values: Tensor, batch: int) -> Tensor:
-        """Sum a tensor like this part over everything but the examples."""
-        return values.movedim(self.batch_dim, 0).reshape(batch, -1).sum(1)
+        """Sum a tensor like the weight over everything but the examples and targets."""
+        return self.rows(values, batch).sum(-1)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -97,7 +130,8 @@ class Explanation:
 
     ``sum(weight_attribution) + sum(bias_attribution) + unattributed + withheld + bypassed = output``, where the last
     two are zero unless ``sources`` was restricted or a hidden tensor is not a full cut of the network. Attributes of
-    an explanation of a tuple of inputs are tuples.
+    an explanation of a tuple of inputs are tuples. With ``targets=``, everything but the input has a dimension of J
+    targets after the batch: what is ``(N,)`` here is then ``(N, J)``; see `for_target`.
 
     Attributes:
         parts: the attributed tensors.
@@ -109,7 +143,7 @@ class Explanation:
         sources: table of the bias sources.
         rule: name of the rule.
         temperature: T.
-        target: the chosen index of each example, or the name of the callable.
+        target: the chosen index of each example, or the name of the callable; with several targets a list of these.
         again: runs the sweep once more to hidden tensors; None for a loaded explanation.
     """
 
@@ -145,7 +179,7 @@ class Explanation:
     @property
     def weight_attribution(self) -> Any:
         """``w * x``, like x."""
-        return self._collect(lambda p: p.weight * p.value)
+        return self._collect(lambda p: p.product)
 
     @property
     def bias_attribution(self) -> Any:
@@ -155,23 +189,23 @@ class Explanation:
     @property
     def attribution(self) -> Any:
         """``w * x + beta``, like x: the complete attribution."""
-        return self._collect(lambda p: p.weight * p.value + p.beta)
+        return self._collect(lambda p: p.product + p.beta)
 
     @property
     def bias(self) -> Tensor:
         """``b = f(x) - w . x``, ``(N,)``."""
-        return self.output - self.bypassed - self._sums(lambda p: p.weight * p.value)
+        return self.output - self.bypassed - self._sums(lambda p: p.product)
 
     @property
     def residual(self) -> Tensor:
         """``sum(w*x) + sum(beta) + unattributed + withheld + bypassed - f(x)``, ``(N,)``: rounding, nothing else."""
-        total = self._sums(lambda p: p.weight * p.value + p.beta)
+        total = self._sums(lambda p: p.product + p.beta)
         return total + self.unattributed + self.withheld + self.bypassed - self.output
 
     @property
     def completeness_error(self) -> Tensor:
         """``|residual|`` relative to ``|w*x|.sum() + |beta|.sum()``, ``(N,)``; absolute where these are 0."""
-        size = self._sums(lambda p: (p.weight * p.value).abs() + p.beta.abs())
+        size = self._sums(lambda p: p.product.abs() + p.beta.abs())
         return self.residual.abs() / torch.where(size > 0, size, 1)
 
     def at(self, *names: str) -> "Explanation":
@@ -217,7 +251,39 @@ class Explanation:
             withheld=self.withheld[one],
             bypassed=self.bypassed[one],
             sources=Sources(rows, self.output[one]),
-            target=self.target[one] if isinstance(self.target, list) else self.target,
+            target=[_of(t, one) for t in self.target] if self.several else _of(self.target, one),
+            again=None,
+        )
+
+    @property
+    def several(self) -> bool:
+        """Whether this explains several targets (``targets=``)."""
+        return self.output.dim() == 2
+
+    def for_target(self, j: int) -> "Explanation":
+        """The explanation of the ``j``-th of several targets, without the dimension of targets (and without `at`).
+
+        Raises:
+            InputError: there is one target only.
+            IndexError: there is no such target.
+        """
+        if not self.several:
+            raise InputError("This explanation has one target: it is the explanation for_target would give.")
+        j = range(self.output.shape[1])[j]
+        parts = tuple(
+            replace(p, weight=p.weight.select(p.batch_dim + 1, j), beta=p.beta.select(p.batch_dim + 1, j))
+            for p in self.parts
+        )
+        rows = [replace(row, amount=row.amount[:, j]) for row in self.sources]
+        return replace(
+            self,
+            parts=parts,
+            output=self.output[:, j],
+            unattributed=self.unattributed[:, j],
+            withheld=self.withheld[:, j],
+            bypassed=self.bypassed[:, j],
+            sources=Sources(rows, self.output[:, j]),
+            target=self.target[j],
             again=None,
         )
 
@@ -251,3 +317,7 @@ class Explanation:
     def __repr__(self) -> str:
         shapes = ", ".join(f"{p.name} {tuple(p.value.shape)}" for p in self.parts)
         return f"Explanation({len(self.output)} examples, {shapes}, rule={self.rule!r})"
+
+
+def _of(target: Any, examples: slice) -> Any:
+    return target[examples] if isinstance(target, list) else target

@@ -4,7 +4,7 @@ The result is a *tape*: the pieces in execution order. Operations that no attrib
 constant result, are merely evaluated; what they feed into the network counts as bias where it enters.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,17 +32,17 @@ class Step:
 
 @dataclass(frozen=True, eq=False)
 class Tape:
-    """The network at x. ``outputs`` are the values of the graph's outputs, ``active`` those that depend on x."""
+    """The network at x.
+
+    ``outputs`` are the values of the graph's outputs, ``active`` those that depend on x; ``kept`` are the inputs'
+    values and those of the hidden tensors asked for.
+    """
 
     steps: list[Step]
-    inputs: dict[Node, Tensor]
+    kept: dict[Node, Tensor]
     outputs: list[Any]
     active: dict[Node, Tensor]
     batch: int
-
-    def output_tree(self, graph: Graph) -> Any:
-        """What the model returns, in its own structure."""
-        return pytree.tree_unflatten(self.outputs, graph.output_spec)
 
 
 def compute_dtype(dtype: torch.dtype) -> torch.dtype:
@@ -108,8 +108,11 @@ def linearize(
     inputs: tuple[Tensor, ...],
     extras: tuple[Any, ...] = (),
     operations: Mapping[Any, Operation] | None = None,
+    keep: Collection[Node] = (),
 ) -> Tape:
     """Run the graph at ``inputs`` and record the local linear model of each operation (spec section 1).
+
+    The tape does not hold the hidden tensors, except those to ``keep`` and what the pieces themselves need.
 
     Raises:
         UnsupportedOperation: an operation has no rule, or mixes the examples of a batch.
@@ -118,12 +121,13 @@ def linearize(
     values = _start(graph, parameters, inputs, extras)
     active = dict.fromkeys(graph.inputs)
     last = _last_uses(graph)
+    kept = dict(zip(graph.inputs, (_raise_precision(x) for x in inputs), strict=True))
     steps: list[Step] = []
     for node in graph.nodes:
         operands = [o for o in node.operands() if o in active]
         try:
             step = _step(node, values, operands, operations or {}) if operands else None
-            values[node] = _apply(node, values) if step is None else step.piece.output.detach()
+            values[node] = _apply(node, values) if step is None else step.piece.hand_over()
         except BiaspropError:
             raise
         except (RuntimeError, TypeError, ValueError, IndexError) as error:
@@ -134,13 +138,14 @@ def linearize(
         if step is not None:
             active[node] = None
             steps.append(step)
+        if node in keep:
+            kept[node] = values[node]
         for operand in node.operands():
             if last.get(operand) is node and operand not in graph.outputs:
                 values.pop(operand, None)
     outputs = [values[o] if isinstance(o, Node) else o for o in graph.outputs]
     reached = {o: values[o] for o in graph.outputs if isinstance(o, Node) and o in active}
-    tensors = dict(zip(graph.inputs, (_raise_precision(x) for x in inputs), strict=True))
-    return Tape(steps, tensors, outputs, reached, inputs[0].shape[0])
+    return Tape(steps, kept, outputs, reached, inputs[0].shape[0])
 
 
 def _step(
@@ -161,13 +166,14 @@ def _step(
     if not isinstance(piece, Piece):
         raise UnsupportedOperation(f"The rule for {node!r} returned {piece!r}, and must return a biasprop Piece.")
     if isinstance(piece, Diagonal) and TABLE.get(getattr(node.function, "overloadpacket", None)) is not rule:
-        _check_diagonal(piece, node)
+        _check_diagonal(piece, call)
     return Step(node, piece, operands)
 
 
-def _check_diagonal(piece: Diagonal, node: Node) -> None:
+def _check_diagonal(piece: Diagonal, call: Call) -> None:
     """A rule of the user's own may call an operation elementwise that is not (softmax): w would not be the gradient."""
-    g = torch.rand(piece.output.shape, generator=torch.Generator().manual_seed(0)).to(piece.output)
-    (expected,) = pull_back(piece.output, piece.operands, g)
+    g = torch.rand(piece.shape, generator=torch.Generator().manual_seed(0)).to(piece.slope)
+    leaves = call.leaves()
+    expected = pull_back(call(*leaves), leaves, g[None])[0][0]
     if not torch.allclose(piece.slope * g, expected, rtol=1e-3, atol=1e-6, equal_nan=True):
-        raise UnsupportedOperation(f"{node!r} does not work element by element: a gate cannot explain it.")
+        raise UnsupportedOperation(f"{call.node!r} does not work element by element: a gate cannot explain it.")

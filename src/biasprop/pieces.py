@@ -1,5 +1,7 @@
 """The local linear model of one operation at the current input: ``y = sum_i J_i u_i + intercept``.
 
+Gradients and biases come with a leading dimension of J targets, ``(J, *shape)``; the piece is the same for all.
+
 The sweep asks two things of a piece: to pull a gradient back to the operands (``g_u = J^T g_y``, the same for
 every operation) and to distribute a bias to them (``beta_u[q] = sum_p alpha[p,q] beta_y[p]``), which is where the
 kinds of spec section 4 differ:
@@ -17,11 +19,14 @@ from typing import Literal
 
 import torch
 from torch import Tensor
+from torch.autograd.graph import GradientEdge, get_gradient_edge
 
 from .rules import Rule
 from .shares import shares
 
-__all__ = ["Components", "Diagonal", "Gate", "Piece", "Routing", "Settings", "pull_back"]
+__all__ = ["Components", "Diagonal", "Gate", "Linked", "Piece", "Routing", "Settings", "pull_back"]
+
+CACHED_UNITS = 2**16  # of a join at once: its temporaries stay in the cache
 
 
 @dataclass(frozen=True)
@@ -38,52 +43,83 @@ class Gate:
     """What directly follows an affine operation ``z``, folded into its layer: ``y = slope * z + shift``.
 
     A chain of elementwise affine operations (batch norm, scaling, shift) up to and including the first gate; with
-    it the layer of spec section 2 is ``W = slope * A`` and ``h = slope * a + shift``.
+    it the layer of spec section 2 is ``W = slope * A`` and ``h = slope * a + shift``. Both are broadcastable to the
+    output; the slope of a ReLU is a mask.
     """
 
     slope: Tensor
     shift: Tensor | None
 
-    def local_bias(self, own: Tensor | None) -> Tensor:
+    def local_bias(self, own: Tensor) -> Tensor:
         """``h = slope * a + shift`` of the layer whose affine operation has the intercept ``a``."""
-        if own is None:
-            return torch.zeros_like(self.slope) if self.shift is None else self.shift
         return self.slope * own if self.shift is None else self.slope * own + self.shift
 
 
-def pull_back(output: Tensor, operands: Sequence[Tensor], cotangent: Tensor) -> list[Tensor]:
-    """``J^T cotangent`` for each operand, by autograd over this one operation."""
-    pulled = torch.autograd.grad(
-        output,
-        operands,
-        cotangent.to(output.dtype),
-        retain_graph=True,
-        allow_unused=True,
-        materialize_grads=True,
-    )
-    return list(pulled)
+def pull_back(output: Tensor | GradientEdge, operands: Sequence[Tensor], cotangents: Tensor) -> list[Tensor]:
+    """``J^T cotangent`` for each operand and each of the cotangents, by autograd over this one operation."""
+
+    def pull(cotangent: Tensor, batched: bool) -> tuple[Tensor, ...]:
+        return torch.autograd.grad(
+            output,
+            operands,
+            cotangent,
+            retain_graph=True,
+            allow_unused=True,
+            materialize_grads=True,
+            is_grads_batched=batched,
+        )
+
+    if len(cotangents) == 1:
+        return [pulled.unsqueeze(0) for pulled in pull(cotangents[0], False)]
+    return list(pull(cotangents, True))
 
 
 def _finite(values: Tensor) -> Tensor:
     """Masked units may be infinite or NaN; a layer's alpha must not be."""
-    return values.nan_to_num(0, 0, 0)
+    return values.nan_to_num(0, 0, 0) if values.is_floating_point() else values
 
 
 class Piece(ABC):
-    """One operation, linearised. ``output`` carries the autograd graph of this operation over ``operands`` only."""
+    """One operation, linearised.
 
-    output: Tensor
-    operands: list[Tensor]
-    intercept: Tensor | None = None
+    It keeps what the sweep needs and no more: the way to the operands, not the output itself.
+    """
+
+    shape: torch.Size
+    value: Tensor | None  # the output, until the next operations have taken it
+    intercept: Tensor | None = None  # broadcastable to the output
     foldable: bool = False  # affine and elementwise: part of the layer of the affine operation before it
 
+    def __init__(self, output: Tensor) -> None:
+        """Of an operation with this output."""
+        self.shape, self.value = output.shape, output.detach()
+
+    def hand_over(self) -> Tensor:
+        """The output, which is then no longer held here."""
+        value, self.value = self.value, None
+        assert value is not None
+        return value
+
+    @abstractmethod
     def gradient(self, g: Tensor) -> list[Tensor]:
-        """``J^T g`` for each operand."""
-        return pull_back(self.output, self.operands, g)
+        """``J^T g`` for each operand: ``(J, *shape)`` to ``(J, *operand)``."""
 
     @abstractmethod
     def distribute(self, beta: Tensor, gate: Gate | None, settings: Settings) -> tuple[list[Tensor], Tensor | None]:
-        """Beta of each operand, and what is lost because nothing is wired to a unit, shaped like the output."""
+        """Beta of each operand, and what is lost because nothing is wired to a unit, shaped like beta."""
+
+
+class Linked(Piece):
+    """A piece that keeps the autograd graph of its one operation, from the output to its ``operands``."""
+
+    def __init__(self, operands: Sequence[Tensor], output: Tensor) -> None:
+        """``operands`` are leaves of the graph that leads to ``output``."""
+        super().__init__(output)
+        self.operands, self.edge = operands, get_gradient_edge(output)
+
+    def gradient(self, g: Tensor) -> list[Tensor]:
+        """By autograd."""
+        return pull_back(self.edge, self.operands, g)
 
 
 class Diagonal(Piece):
@@ -97,15 +133,17 @@ class Diagonal(Piece):
         operand: Tensor,
         output: Tensor,
         intercept: Tensor | Literal["tangent"] | None,
+        slope: Tensor | None = None,
         foldable: bool = False,
     ) -> None:
-        """``intercept`` is known, or None for zero, or that of the tangent: ``y - slope * u``."""
-        self.operands = [operand]
-        self.output = output
+        """``intercept`` is known, or None for zero, or that of the tangent; ``slope`` by autograd if not known."""
+        super().__init__(output)
         self.foldable = foldable
-        (self.slope,) = pull_back(output, [operand], torch.ones_like(output))
+        if slope is None:
+            slope = pull_back(output, [operand], torch.ones_like(output)[None])[0][0]
+        self.slope = slope
         if isinstance(intercept, str):
-            self.intercept = output.detach() - self.slope * operand.detach()
+            self.intercept = output.detach() - slope * operand.detach()
         else:
             self.intercept = intercept
 
@@ -128,18 +166,19 @@ class Diagonal(Piece):
         return Gate(then.slope * gate.slope, shift)
 
 
-class Routing(Piece):
+class Routing(Linked):
     """Selection and rearrangement: every unit copies one operand; beta moves with the index, unconditionally."""
 
     def __init__(
         self,
-        operands: list[Tensor],
+        operands: Sequence[Tensor],
         output: Tensor,
         intercept: Tensor | None = None,
         wired: Tensor | None = None,
     ) -> None:
         """``wired`` is False at units that copy a constant (padding): their beta is lost."""
-        self.operands, self.output, self.intercept, self.wired = operands, output, intercept, wired
+        super().__init__(operands, output)
+        self.intercept, self.wired = intercept, wired
 
     def distribute(self, beta: Tensor, gate: Gate | None, settings: Settings) -> tuple[list[Tensor], Tensor | None]:
         """``J^T beta``."""
@@ -147,47 +186,68 @@ class Routing(Piece):
         return self.gradient(beta), lost
 
 
-class Components(Piece):
+class Components(Linked):
     """Elementwise on several operands: ``y = sum_i a_i u_i + intercept`` with one component per operand and unit.
 
     Sums are the paper's stacked identity. A product ``u v`` is its tangent: both components are ``u v``, the
     intercept is ``-u v``, and every rule gives half to each factor.
     """
 
-    def __init__(self, operands: list[Tensor], output: Tensor, shapes: list[torch.Size], halves: bool) -> None:
+    def __init__(
+        self,
+        operands: Sequence[Tensor],
+        output: Tensor,
+        shapes: Sequence[torch.Size],
+        intercept: Tensor | Literal["tangent"] | None,
+        halves: bool = False,
+    ) -> None:
         """``operands`` are broadcast to the output's shape, from ``shapes``; ``halves``: zero weights count too."""
-        self.operands, self.output, self.shapes, self.halves = operands, output, shapes, halves
-        self.partials = pull_back(output, operands, torch.ones_like(output))
+        super().__init__(operands, output)
+        self.shapes, self.halves = shapes, halves
+        if isinstance(intercept, str):
+            parts = [a * u.detach() for a, u in zip(self.partials(), operands, strict=True)]
+            self.intercept = output.detach() - torch.stack(parts).sum(0)
+        else:
+            self.intercept = intercept
+
+    def partials(self) -> list[Tensor]:
+        """The weights ``a_i``, like the output."""
+        ones = self.operands[0].new_ones(()).expand(1, *self.shape)
+        return [a[0] for a in pull_back(self.edge, self.operands, ones)]
 
     def gradient(self, g: Tensor) -> list[Tensor]:
-        """``a_i * g``, summed over the dimensions along which the operand was broadcast."""
-        return [(a * g).sum_to_size(shape) for a, shape in zip(self.partials, self.shapes, strict=True)]
+        """By autograd, summed over the dimensions along which the operand was broadcast."""
+        return [self._fold(a, shape) for a, shape in zip(super().gradient(g), self.shapes, strict=True)]
+
+    @staticmethod
+    def _fold(values: Tensor, shape: torch.Size) -> Tensor:
+        missing = values.dim() - 1 - len(shape)
+        return values.sum_to_size(len(values), *[1] * missing, *shape).reshape(len(values), *shape)
 
     def distribute(self, beta: Tensor, gate: Gate | None, settings: Settings) -> tuple[list[Tensor], Tensor | None]:
         """Shared by the rule, a block of units at a time."""
-        shape = self.output.shape
-        h = torch.zeros((), device=beta.device) if self.intercept is None else self.intercept
-        h = h if gate is None else gate.local_bias(self.intercept)
-        having = beta.reshape(-1).nonzero().squeeze(1)  # half of the units of a ReLU network have no bias
+        h = beta.new_zeros(()) if self.intercept is None else self.intercept
+        h = h if gate is None else gate.local_bias(h)
 
         def units(values: Tensor) -> Tensor:
-            return values.detach().broadcast_to(shape).reshape(-1)[having]
+            return values.detach().broadcast_to(self.shape).reshape(-1)
 
-        mass, h = units(beta), units(h).to(beta.dtype)
-        values, weights = [units(u) for u in self.operands], [units(a) for a in self.partials]
+        mass = beta.reshape(len(beta), -1)
+        values, weights, h = [units(u) for u in self.operands], [units(a) for a in self.partials()], units(h)
         slope = None if gate is None else units(gate.slope)
-        out = [torch.zeros_like(beta).reshape(-1) for _ in values]
+        out = [torch.empty_like(mass) for _ in values]
         step = max(1, settings.memory_budget // (16 * len(values) * beta.element_size()))
-        for i in range(0, mass.numel(), step):
+        if beta.device.type == "cpu":
+            step = min(step, CACHED_UNITS)
+        for i in range(0, mass.shape[1], step):
             block = slice(i, i + step)
-            a = torch.stack([w[block] for w in weights], -1)
-            m = a * torch.stack([v[block] for v in values], -1)
+            a = torch.stack([w[block] for w in weights]).movedim(0, -1)  # one operand behind the other in memory
+            m = a * torch.stack([v[block] for v in values]).movedim(0, -1)
             if slope is not None:
-                m = m * slope[block].unsqueeze(-1)
-            wired = torch.ones_like(a, dtype=torch.bool)
-            alpha = shares(settings.rule, m, h[block], mass[block], wired if self.halves else a != 0, wired)
+                m *= slope[block].unsqueeze(-1)
+            wired = torch.ones((), dtype=torch.bool, device=m.device).expand_as(m)
+            support = wired if self.halves else a != 0
+            alpha = shares(settings.rule, m, h[block], (mass[:, block] != 0).any(0), support, wired)
             for k, received in enumerate(out):
-                received[having[block]] = alpha[:, k] * mass[block]
-        return [
-            o.reshape(self.output.shape).sum_to_size(shape) for o, shape in zip(out, self.shapes, strict=True)
-        ], None
+                torch.mul(alpha[..., k], mass[:, block], out=received[:, block])
+        return [self._fold(o.reshape(beta.shape), shape) for o, shape in zip(out, self.shapes, strict=True)], None

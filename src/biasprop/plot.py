@@ -70,7 +70,7 @@ def plot(
     chosen = explanation.parts[part]
     heading = equation(explanation, example)
     heading = f"{title}\n{heading}" if title else heading
-    values, w, beta = (_example(chosen, t, example) for t in (chosen.value, chosen.weight * chosen.value, chosen.beta))
+    values, w, beta = (_example(chosen, t, example) for t in (chosen.value, chosen.product, chosen.beta))
     if values.ndim in (2, 3) and min(values.shape[-2:]) > 1:
         figure = _panel(values, w, beta, image, patch, top)
         axes = figure.axes[4], figure.axes[8]

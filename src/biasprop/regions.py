@@ -20,7 +20,7 @@ __all__ = ["Regions", "patches", "sum_regions"]
 
 @dataclass(frozen=True, eq=False)
 class Regions:
-    """Attributions summed over ``R`` regions; every tensor is ``(N, R)`` (a tuple for a tuple of inputs).
+    """Attributions summed over ``R`` regions; ``(N, R)``, or ``(N, J, R)`` with J targets (a tuple for several inputs).
 
     Attributes:
         labels: the region of each feature, broadcastable to the attributed tensor without its batch.
@@ -68,17 +68,17 @@ def sum_regions(explanation: "Explanation", labels: Any) -> Regions:
         InputError: labels are not integers, negative, or do not fit the attributed tensor.
     """
     if explanation.single:
-        return Regions(*_sum(explanation.parts[0], labels, len(explanation.output)))
+        return Regions(*_sum(explanation.parts[0], labels))
     if not isinstance(labels, tuple) or len(labels) != len(explanation.parts):
         raise InputError(f"This explanation has {len(explanation.parts)} tensors: give a tuple of as many region maps.")
-    summed = [_sum(p, one, len(explanation.output)) for p, one in zip(explanation.parts, labels, strict=True)]
+    summed = [_sum(p, one) for p, one in zip(explanation.parts, labels, strict=True)]
     return Regions(*zip(*summed, strict=True))
 
 
-def _sum(part: "Part", labels: Any, batch: int) -> tuple[Tensor, Tensor, Tensor]:
-    weight = (part.weight * part.value).movedim(part.batch_dim, 0)
-    beta = part.beta.movedim(part.batch_dim, 0)
-    shape = weight.shape[1:]
+def _sum(part: "Part", labels: Any) -> tuple[Tensor, Tensor, Tensor]:
+    weight, beta = part.examples_first(part.product), part.examples_first(part.beta)
+    lead = 2 if part.several else 1
+    shape = weight.shape[lead:]
     if isinstance(labels, int) and not isinstance(labels, bool):
         labels = patches(shape, labels)
     try:
@@ -103,6 +103,8 @@ def _sum(part: "Part", labels: Any, batch: int) -> tuple[Tensor, Tensor, Tensor]
         raise InputError(f"Region labels go up to {count - 1}: number the regions from 0 without large gaps.")
 
     def add(values: Tensor) -> Tensor:
-        return values.new_zeros(batch, count).index_add_(1, index, values.reshape(batch, -1))
+        return values.new_zeros(*values.shape[:lead], count).index_add_(
+            lead, index, values.reshape(*values.shape[:lead], -1)
+        )
 
     return labels.long(), add(weight), add(beta)

@@ -35,7 +35,10 @@ class Rule(Protocol):
 
 
 def _softmax_over_nonzero(scores: Tensor, m: Tensor) -> Tensor:
-    return torch.softmax(scores.masked_fill_(m == 0, -math.inf), -1)
+    scores = scores.masked_fill_(m == 0, -math.inf)
+    if scores.stride(-1) != 1:  # a few operands, one behind the other in memory
+        return torch.softmax(scores.movedim(-1, 0), 0).movedim(0, -1)
+    return torch.softmax(scores, -1)
 
 
 def _check_temperature(temperature: float) -> None:

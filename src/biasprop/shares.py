@@ -21,7 +21,7 @@ def shares(rule: Rule, m: Tensor, h: Tensor, mass: Tensor, support: Tensor, wire
         rule: which rule.
         m: components, ``(*units, K)``.
         h: local biases, ``units``.
-        mass: the biases to be shared, ``units``; 0 spares the search for a fallback.
+        mass: whether there is anything to be shared (not 0), ``units``; 0 spares the search for a fallback.
         support: bool, broadcastable to ``m``: the weight is not zero (and the operand is in bounds).
         wired: bool, broadcastable to ``m``: the operand is in the unit's receptive field.
 

@@ -6,44 +6,49 @@ expensive step of the method: alpha has an entry per multiply-accumulate of the 
 memory. That step is `biasprop.kernels.spread`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from torch import Tensor
 
 from .kernels import Layout, spread
-from .pieces import Gate, Piece, Settings
+from .pieces import Gate, Linked, Settings
 
 __all__ = ["Layout", "Stencil"]
 
 
-class Stencil(Piece):
+class Stencil(Linked):
     """``z = A u + a``, shared by the rule over the components ``slope[p] A[p,q] u[q]`` of each unit."""
 
     def __init__(
         self,
         operand: Tensor,
         output: Tensor,
-        layout: Layout,
+        layout: Callable[[], Layout],
         intercept: Tensor | None = None,
         order: Sequence[int] | None = None,
     ) -> None:
-        """``intercept`` is ``a``, broadcastable to the output; ``order`` permutes the operand into the layout's."""
-        self.operands, self.output, self.layout, self.intercept = [operand], output, layout, intercept
+        """``intercept`` is ``a``, broadcastable to the output; ``order`` permutes the operand into the layout's.
+
+        The layout is made when the sweep comes by, and forgotten when it has passed.
+        """
+        super().__init__([operand], output)
+        self.layout, self.intercept = layout, intercept
         self.order = range(operand.dim()) if order is None else order
 
     def distribute(self, beta: Tensor, gate: Gate | None, settings: Settings) -> tuple[list[Tensor], Tensor | None]:
         """`spread` in the shapes of the operation."""
-        layout, shape = self.layout, self.output.shape
+        layout, shape, targets = self.layout(), self.shape, len(beta)
         own = beta.new_zeros(()) if self.intercept is None else self.intercept
-        h = own if gate is None else gate.local_bias(self.intercept)
+        h = own if gate is None else gate.local_bias(own)
         u = self.operands[0].detach().permute(*self.order)
         received, lost = spread(
             layout,
             u.reshape(layout.operand),
             None if gate is None else gate.slope.broadcast_to(shape).reshape(layout.output),
             h.broadcast_to(shape).reshape(layout.output),
-            beta.reshape(layout.output),
+            beta.reshape(targets, *layout.output),
             settings,
         )
-        inverse = sorted(range(u.dim()), key=self.order.__getitem__)
-        return [received.reshape(u.shape).permute(inverse)], None if lost is None else lost.reshape(shape)
+        inverse = [0, *(1 + d for d in sorted(range(u.dim()), key=self.order.__getitem__))]
+        received = received.reshape(targets, *u.shape).permute(inverse)
+        return [received], None if lost is None else lost.reshape(beta.shape)

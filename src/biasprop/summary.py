@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from torch import Tensor
-
 if TYPE_CHECKING:
     from .explanation import Explanation, Part
 
@@ -39,6 +37,8 @@ def summarize(
     features: int = 5,
 ) -> str:
     """See `Explanation.summary`."""
+    if explanation.several:
+        return _several(explanation, feature_names, examples, features)
     n = len(explanation.output)
     rule = explanation.rule + (f", T = {explanation.temperature:g}" if explanation.temperature != 1 else "")
     lines = [f"Explanation of {n} prediction{'s' if n != 1 else ''} ({rule})"]
@@ -57,15 +57,21 @@ def summarize(
     return "\n".join(lines)
 
 
+def _several(explanation: "Explanation", names: Sequence[str] | None, examples: int, features: int) -> str:
+    """One text for each target, the first few."""
+    targets = explanation.output.shape[1]
+    texts = [summarize(explanation.for_target(j), names, examples, features) for j in range(min(targets, 3))]
+    more = [f"... and {targets - 3} more targets"] if targets > 3 else []
+    return "\n".join([f"{targets} targets", *texts, *more])
+
+
 def _largest(explanation: "Explanation", example: int, names: Sequence[str] | None, count: int) -> list[str]:
     """The features with the largest complete attribution."""
 
-    def of(values: Tensor, part: "Part") -> Tensor:
-        return values.movedim(part.batch_dim, 0).reshape(len(explanation.output), -1)[example]
-
+    batch = len(explanation.output)
     rows = []
     for part in explanation.parts:
-        w, beta = of(part.weight * part.value, part), of(part.beta, part)
+        w, beta = part.rows(part.product, batch)[example], part.rows(part.beta, batch)[example]
         top = (w + beta).abs().topk(min(count, w.numel())).indices
         rows += [(part, int(k), w[k].item(), beta[k].item()) for k in top]
     rows.sort(key=lambda row: -abs(row[2] + row[3]))

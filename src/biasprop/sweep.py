@@ -1,10 +1,11 @@
 """The sweep: one pass from the output to the inputs that carries ``(g, beta)`` for every tensor.
 
-At each step the invariant ``f(x) = sum over the cut (g . v + beta) + unattributed + withheld`` holds (spec section
-1), so stopping at hidden tensors gives their attributions (the paper's Lemma 1).
+Both have a leading dimension of J targets: alpha depends on the input alone, and serves all of them. At each step
+the invariant ``f(x) = sum over the cut (g . v + beta) + unattributed + withheld`` holds (spec section 1), so stopping
+at hidden tensors gives their attributions (the paper's Lemma 1).
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -21,7 +22,10 @@ __all__ = ["BiasSource", "Swept", "sweep"]
 
 @dataclass(frozen=True, eq=False)
 class BiasSource:
-    """One place where bias enters: ``amount = <g, h>``, shape ``(N,)``, of the operation ``name``."""
+    """One place where bias enters: ``amount = <g, h>`` of the operation ``name``.
+
+    In a sweep ``(J, N)``; in an `Explanation` ``(N,)``, or ``(N, J)`` with several targets.
+    """
 
     name: str
     operation: str
@@ -30,12 +34,28 @@ class BiasSource:
 
 @dataclass(eq=False)
 class Swept:
-    """What the sweep leaves at the cut: ``(v, g, beta)`` of each tensor, and what did not arrive there."""
+    """What the sweep leaves at the cut: ``(v, g, beta)`` of each tensor, and what did not arrive, ``(J, N)``."""
 
     reached: dict[Node, tuple[Tensor, Tensor, Tensor]] = field(default_factory=dict)
     sources: list[BiasSource] = field(default_factory=list)
     unattributed: Tensor = field(default_factory=lambda: torch.zeros(()))
     withheld: Tensor = field(default_factory=lambda: torch.zeros(()))
+
+    @staticmethod
+    def join(parts: "Sequence[Swept]") -> "Swept":
+        """Sweeps of one input for several targets each, as one for all of these."""
+        if len(parts) == 1:
+            return parts[0]
+        reached = {
+            node: (value, *(torch.cat([part.reached[node][k] for part in parts]) for k in (1, 2)))
+            for node, (value, _, _) in parts[0].reached.items()
+        }
+        sources = [
+            BiasSource(rows[0].name, rows[0].operation, torch.cat([row.amount for row in rows]))
+            for rows in zip(*(part.sources for part in parts), strict=True)
+        ]
+        unattributed, withheld = (torch.cat([getattr(p, n) for p in parts]) for n in ("unattributed", "withheld"))
+        return Swept(reached, sources, unattributed, withheld)  # type: ignore[arg-type]
 
 
 def sweep(
@@ -71,7 +91,7 @@ def sweep(
         g, beta = carried.pop(step.node)
         gate = gates.pop(step.node, None)
         if step.node in cut:
-            swept.reached[step.node] = (step.piece.output.detach(), g, beta)
+            swept.reached[step.node] = (tape.kept[step.node], g, beta)
             continue
         piece = step.piece
         if piece.intercept is not None:
@@ -81,7 +101,7 @@ def sweep(
             source = BiasSource(step.node.name, step.node.operation, step.node.per_example(amount, batch))
             swept.sources.append(source)
             if chosen(source.name, source.operation):
-                beta = beta + amount
+                beta = amount.add_(beta)
             else:
                 swept.withheld = swept.withheld + source.amount
                 if zero_others:
@@ -92,9 +112,10 @@ def sweep(
         if lost is not None:
             swept.unattributed = swept.unattributed + step.node.per_example(lost, batch)
         _hand_on(carried, step, piece.gradient(g), received)
-    for node, value in tape.inputs.items():
-        g, beta = carried.get(node, (torch.zeros_like(value), torch.zeros_like(value)))
-        swept.reached[node] = (value, g, beta)
+    for node in graph.inputs:
+        value, targets = tape.kept[node], len(functional.value)
+        nothing = value.new_zeros(targets, *value.shape)
+        swept.reached[node] = (value, *carried.get(node, (nothing, nothing)))
     swept.sources.reverse()
     return swept
 
@@ -127,14 +148,13 @@ def _start(
         swept.unattributed = swept.unattributed + intercept
     else:
         nodes = list(carried)
-        g = torch.cat([n.rows(carried[n][0], tape.batch) for n in nodes], 1)
-        v = torch.cat([n.rows(tape.active[n], tape.batch) for n in nodes], 1)
+        g = torch.cat([n.rows(carried[n][0], tape.batch) for n in nodes], 2)
+        v = torch.cat([n.rows(tape.active[n][None], tape.batch) for n in nodes], 2)
         wired = torch.ones_like(g, dtype=torch.bool)
-        messages = shares(settings.rule, g * v, intercept, intercept, g != 0, wired) * intercept[:, None]
-        sizes = [carried[n][0].numel() // tape.batch for n in nodes]
-        for node, message in zip(nodes, messages.split(sizes, 1), strict=True):
-            gradient = carried[node][0]
-            carried[node] = (gradient, node.unrows(message, gradient.shape))
+        messages = shares(settings.rule, g * v, intercept, intercept, g != 0, wired) * intercept.unsqueeze(-1)
+        sizes = [tape.active[n].numel() // tape.batch for n in nodes]
+        for node, message in zip(nodes, messages.split(sizes, 2), strict=True):
+            carried[node] = (carried[node][0], node.unrows(message, tape.active[node].shape))
 
 
 def _hand_on(

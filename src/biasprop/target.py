@@ -4,8 +4,9 @@ A target is a linear functional of the output (a logit, a difference of logits).
 softmax probability) takes part as its tangent, like a smooth gate: the intercept is a bias source named ``target``.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import torch
@@ -16,29 +17,69 @@ from .capture import Graph, Node
 from .errors import TargetError
 from .linearize import Tape
 
-__all__ = ["Functional", "Target", "select"]
+__all__ = ["Functional", "Target", "Targets", "select", "several"]
 
+Targets = Sequence["Target"] | Tensor | str | None
 Target = str | int | tuple[int, ...] | Sequence[Any] | Tensor | Callable[[Any], Tensor] | None
 
 
 @dataclass(frozen=True, eq=False)
 class Functional:
-    """``value = sum_i gradients[i] . output_i + intercept``: the last linear piece, of one unit per example."""
+    """``value = sum_i gradients[i] . output_i + intercept``: the last linear piece, of one unit per example.
+
+    With a leading dimension of J targets: value and intercept ``(J, N)``, gradients ``(J, *output)``.
+    """
 
     value: Tensor
     gradients: dict[Node, Tensor]
     intercept: Tensor
     chosen: Any
 
+    def split(self, size: int) -> Iterator["Functional"]:
+        """The same for ``size`` targets at a time."""
+        for i in range(0, len(self.value), size):
+            part = slice(i, i + size)
+            gradients = {node: g[part] for node, g in self.gradients.items()}
+            yield Functional(self.value[part], gradients, self.intercept[part], self.chosen[part])
 
-def select(tape: Tape, graph: Graph, target: Target) -> Functional:
-    """The functional that ``target`` means for this batch.
+
+def select(tape: Tape, graph: Graph, targets: Sequence[Target]) -> Functional:
+    """The functional that each of the ``targets`` means for this batch.
 
     Raises:
-        TargetError: it does not select exactly one number per example.
+        TargetError: one does not select exactly one number per example.
     """
-    if callable(target):
-        return _from_callable(tape, graph, target)
+    found = [_from_callable(tape, graph, t) if callable(t) else _from_index(tape, graph, t) for t in targets]
+    gradients = {
+        node: torch.stack([one.gradients.get(node, torch.zeros_like(value)) for one in found])
+        for node, value in tape.active.items()
+        if any(node in one.gradients for one in found)
+    }
+    value, intercept = (torch.stack([getattr(one, name) for one in found]) for name in ("value", "intercept"))
+    return Functional(value, gradients, intercept, [one.chosen for one in found])
+
+
+def several(tape: Tape, graph: Graph, targets: Any) -> list[Target]:
+    """What ``targets=`` means, one by one: a sequence of targets, the columns of an ``(N, J)`` tensor, or ``"all"``.
+
+    Raises:
+        TargetError: it is none of these, or empty.
+    """
+    if isinstance(targets, str) and targets == "all":
+        output = _one_output(tape, graph)
+        return list(product(*(range(size) for size in output.shape[1:]))) if output.dim() > 1 else [None]
+    if isinstance(targets, Tensor) and targets.dim() == 2 and len(targets) == tape.batch:
+        targets = list(targets.unbind(1))
+    if isinstance(targets, Tensor) and targets.dim() == 1:
+        targets = targets.tolist()
+    if not isinstance(targets, Sequence) or isinstance(targets, str) or not targets:
+        raise TargetError(
+            f"targets must be a list of targets, an (N, J) tensor with a column for each, or 'all', not {targets!r}."
+        )
+    return list(targets)
+
+
+def _one_output(tape: Tape, graph: Graph) -> Tensor:
     tensors = [o for o in pytree.tree_leaves(tape.outputs) if isinstance(o, Tensor)]
     if graph.output_spec.num_leaves != 1 or not graph.output_spec.is_leaf() or not tensors:
         kind = getattr(graph.output_spec.type, "__name__", "object")
@@ -52,6 +93,11 @@ def select(tape: Tape, graph: Graph, target: Target) -> Functional:
             f"The model's output has shape {tuple(output.shape)}; its first dimension must be the {tape.batch} "
             "examples. Give a callable target that returns one number per example."
         )
+    return output
+
+
+def _from_index(tape: Tape, graph: Graph, target: Any) -> Functional:
+    output = _one_output(tape, graph)
     index = _index(output, target)
     rows = torch.arange(tape.batch, device=output.device)
     value = output[(rows, *index)]
@@ -147,10 +193,10 @@ def _from_callable(tape: Tape, graph: Graph, target: Callable[[Any], Tensor]) ->
             f"A callable target must return one floating-point number per example, shape ({tape.batch},), not {got}."
         )
     if not value.requires_grad:
-        return Functional(value.detach(), {}, value.detach(), getattr(target, "__name__", "callable"))
+        return Functional(value.detach(), {}, value.detach(), str(getattr(target, "__name__", "callable")))
     grads = torch.autograd.grad(value.sum(), list(leaves.values()), allow_unused=True, materialize_grads=True)
     gradients = dict(zip(leaves, grads, strict=True))
-    products = [node.rows(g * leaves[node].detach(), tape.batch) for node, g in gradients.items()]
+    products = [node.rows((g * leaves[node].detach())[None], tape.batch)[0] for node, g in gradients.items()]
     intercept = value.detach() - torch.stack([p.sum(1) for p in products]).sum(0)
     size = torch.stack([p.abs().sum(1) for p in products]).sum(0) + value.detach().abs()
     negligible = intercept.abs() <= 8 * torch.finfo(value.dtype).eps * size
@@ -159,5 +205,5 @@ def _from_callable(tape: Tape, graph: Graph, target: Callable[[Any], Tensor]) ->
         value.detach(),
         gradients,
         intercept,
-        getattr(target, "__name__", "callable"),
+        str(getattr(target, "__name__", "callable")),
     )

@@ -34,7 +34,7 @@ def transposed_windows(size: int, out: int, kernel: int, stride: int, before: in
 
 
 def product_windows(tables: Sequence[Tensor], sizes: Sequence[int]) -> Tensor:
-    """The table over several dimensions, ``(L1 * L2 ..., T1 * T2 ...)``, from one per dimension."""
+    """The table over several dimensions, int32 ``(L1 * L2 ..., T1 * T2 ...)``, from one per dimension."""
 
     def combine(left: Tensor, right_and_size: tuple[Tensor, int]) -> Tensor:
         right, size = right_and_size
@@ -43,7 +43,8 @@ def product_windows(tables: Sequence[Tensor], sizes: Sequence[int]) -> Tensor:
         joined = joined.masked_fill(outside, -1)
         return joined.reshape(left.shape[0] * right.shape[0], -1)
 
-    return reduce(combine, zip(tables[1:], sizes[1:], strict=True), tables[0])
+    first, *others = (table.to(torch.int32) for table in tables)
+    return reduce(combine, zip(others, sizes[1:], strict=True), first)
 
 
 def sparse_rows(matrix: Tensor) -> tuple[Tensor, Tensor]:

@@ -29,14 +29,15 @@ def spread(
         u: operand, ``layout.operand``.
         slope: slope of the gate behind the stencil, ``layout.output``; None for 1.
         h: local bias of the layer, ``layout.output``.
-        beta: what to distribute, ``layout.output``.
+        beta: what to distribute, ``(J, *layout.output)``, for J targets: alpha is the same for all of them.
         settings: rule, memory budget, and whether compiled kernels may be used.
 
     Returns:
-        Beta of the operand, and what is lost at units that nothing is wired to (None where there are none).
+        Beta of the operand, ``(J, *layout.operand)``, and what is lost at units that nothing is wired to, like
+        ``beta`` (None where there are none).
     """
     if not beta.any():
-        return u.new_zeros(u.shape, dtype=beta.dtype), None
+        return beta.new_zeros(len(beta), *u.shape), None
     on_cpu = beta.device.type == "cpu" and beta.dtype == torch.float32
     if settings.compiled and on_cpu and type(settings.rule) in BUILT_IN:
         fused = _fused()

@@ -1,30 +1,35 @@
 """The stencil's spread on the CPU: fused, streaming and multi-threaded, compiled by Numba (spec section 7).
 
 For each unit with a bias the kernel runs over its window twice: components and their (un-normalised) shares go to a
-buffer in the first-level cache, then the shares, scaled by ``beta / sum``, are added to the message of the output
-position. Messages of a block of positions are then added to their windows. Nothing of alpha outlives its unit.
+buffer near the processor, then the shares of a few units, times ``beta / sum``, are added to the messages of the
+output position, one for each target. Messages of a block of positions are then added to their windows. Nothing of
+alpha outlives its units.
 
 Blocks of output channels keep their weights in the cache while they are used for many positions. Every sum is taken
 in an order that does not depend on the number of threads.
 """
 
-import math
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
+from llvmlite import binding, ir
 from numba import njit, prange, types
 from numba.extending import intrinsic
 
-__all__ = ["POSITIVE", "SOFTMAX", "messages", "scatter"]
+__all__ = ["POSITIVE", "SOFTMAX", "largest", "messages", "scatter"]
 
 SOFTMAX, POSITIVE = 0, 1
 BOUND = np.float32(60.0)  # exp2 of a score below this can be summed without a shift
 TINY = np.float32(1e-30)  # dividing a bias by less could overflow
 BLOCK = 2**17  # weights of a block of output channels: 512 KiB, half of a second-level cache
+UNITS = 16  # units whose shares are held at once, with several targets; with one, TILE
+TILE = 4  # units and targets in the registers at once
 
 # Sums may be reordered into vector lanes and products fused, but infinities and NaN keep their meaning.
 FAST = {"reassoc", "contract", "nsz", "arcp"}
+
+# `_add_tile` writes four rows and reads four; LLVM gives up vectorising where it must check so many for overlap.
+binding.set_option("biasprop", "--runtime-memory-check-threshold=64")
 
 
 @intrinsic  # type: ignore[untyped-decorator]
@@ -37,116 +42,200 @@ def _float_of_bits(typing_context: Any, bits: Any) -> Any:
     return types.float32(types.int32), generate
 
 
-@njit(inline="always", fastmath=FAST)  # type: ignore[untyped-decorator]
+@intrinsic  # type: ignore[untyped-decorator]
+def _bits_of_float(typing_context: Any, value: Any) -> Any:
+    """The 32 bits of a float32."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.bitcast(args[0], ir.IntType(32))
+
+    return types.int32(types.float32), generate
+
+
+@njit(forceinline=True, fastmath={"contract", "nsz"})  # type: ignore[untyped-decorator]
 def _exp2(x: Any) -> Any:
     """``2 ** x`` to float32's precision, without a branch, so that it vectorises; 2 ** -126 below that."""
     x = max(x, np.float32(-126.0))
-    whole = np.floor(x + np.float32(0.5))
-    part = x - whole  # in [-0.5, 0.5]: the Taylor polynomial of degree 6 is exact to 1e-7
-    power = np.float32(1.5403530393381609954e-4)
-    power = power * part + np.float32(1.3333558146428443423e-3)
-    power = power * part + np.float32(9.6181291076284771619e-3)
-    power = power * part + np.float32(5.5504108664821579953e-2)
-    power = power * part + np.float32(2.4022650695910071233e-1)
-    power = power * part + np.float32(6.9314718055994530942e-1)
+    shifted = x + np.float32(1.5 * 2**23)  # rounds x to a whole number, which is then in the lowest bits
+    part = x - (shifted - np.float32(1.5 * 2**23))
+    power = np.float32(1.3395279e-3)  # minimax on [-0.5, 0.5]: relative error 1e-7
+    power = power * part + np.float32(9.6184373e-3)
+    power = power * part + np.float32(5.5503588e-2)
+    power = power * part + np.float32(2.4022647e-1)
+    power = power * part + np.float32(6.9314718e-1)
     power = power * part + np.float32(1.0)
-    return power * _float_of_bits((np.int32(whole) + np.int32(127)) << np.int32(23))
+    return _float_of_bits(_bits_of_float(power) + (_bits_of_float(shifted) << np.int32(23)))
+
+
+# In what follows arrays go with the numbers of rows, not as views of these: a view costs more than a short row.
+
+
+@njit(forceinline=True, fastmath=FAST, error_model="numpy")  # type: ignore[untyped-decorator]
+def _bounded_softmax(weight: Any, o: Any, window: Any, i: Any, scale: Any, share: Any, n: Any) -> Any:
+    """``share[n] = exp2(scale weight[o] window[i])`` at the non-zero components, where none is large; its sum."""
+    total = np.float32(0)
+    for k in range(share.shape[1]):
+        product = weight[o, k] * window[i, k]
+        value = _exp2(product * scale)
+        value = value if product != 0 else np.float32(0)
+        share[n, k] = value
+        total += value
+    return total
+
+
+@njit(forceinline=True)  # type: ignore[untyped-decorator]
+def _ordered(bits: Any) -> Any:
+    """Between the bits of floats and whole numbers of the same order (its own inverse): only these vectorise."""
+    return bits ^ ((bits >> np.int32(31)) & np.int32(0x7FFFFFFF))
+
+
+@njit(forceinline=True)  # type: ignore[untyped-decorator]
+def _greatest(values: Any, n: Any) -> Any:
+    """The maximum of a row."""
+    greatest = _ordered(_bits_of_float(np.float32(-np.inf)))
+    for k in range(values.shape[1]):
+        greatest = max(greatest, _ordered(_bits_of_float(values[n, k])))
+    return _float_of_bits(_ordered(greatest))
+
+
+@njit(forceinline=True)  # type: ignore[untyped-decorator]
+def _greatest_magnitude(values: Any, n: Any) -> Any:
+    """The maximum of the absolute values of a row."""
+    greatest = np.int32(0)
+    for k in range(values.shape[1]):
+        greatest = max(greatest, _bits_of_float(values[n, k]) & np.int32(0x7FFFFFFF))
+    return _float_of_bits(greatest)
 
 
 @njit(fastmath=FAST, error_model="numpy")  # type: ignore[untyped-decorator]
-def _softmax(a: Any, u: Any, scale: Any, bounded: Any, out: Any) -> Any:
-    """``out = exp2(scale a u)`` at the non-zero components, shifted by their maximum unless bounded; its sum."""
+def _softmax(weight: Any, o: Any, window: Any, i: Any, scale: Any, share: Any, n: Any) -> Any:
+    """``share[n] = exp2(score - the greatest score)`` at the non-zero components; its sum."""
     total = np.float32(0)
-    if not bounded:
-        shift = np.float32(-np.inf)
-        for k in range(a.size):  # the scores are stored: computed twice, they might be rounded differently
-            product = a[k] * u[k]
-            out[k] = product * scale if product != 0 else np.float32(-np.inf)
-            shift = max(shift, out[k])
-        if shift == -np.inf:
-            return total
-        for k in range(a.size):
-            share = _exp2(out[k] - shift)
-            share = share if out[k] != -np.inf else np.float32(0)
-            out[k] = share
-            total += share
+    for k in range(share.shape[1]):  # the scores are stored: computed twice, they might be rounded differently
+        product = weight[o, k] * window[i, k]
+        share[n, k] = product * scale if product != 0 else np.float32(-np.inf)
+    shift = _greatest(share, n)
+    if shift == -np.inf:
         return total
-    for k in range(a.size):
-        product = a[k] * u[k]
-        share = _exp2(product * scale)
-        share = share if product != 0 else np.float32(0)
-        out[k] = share
-        total += share
+    for k in range(share.shape[1]):
+        score = share[n, k]
+        value = _exp2(score - shift)
+        value = value if score != -np.inf else np.float32(0)
+        share[n, k] = value
+        total += value
     return total
 
 
 @njit(fastmath=FAST, error_model="numpy")  # type: ignore[untyped-decorator]
-def _positive(a: Any, u: Any, scale: Any, out: Any) -> Any:
-    """``out = max(scale a u, 0)``, or 1 at the non-zero components if none is positive; its sum."""
+def _positive(weight: Any, o: Any, window: Any, i: Any, scale: Any, share: Any, n: Any) -> Any:
+    """``share[n] = max(scale weight[o] window[i], 0)``, or 1 if not 0 where none is positive; its sum."""
     total = np.float32(0)
-    for k in range(a.size):
-        share = max(a[k] * u[k] * scale, np.float32(0))
-        out[k] = share
-        total += share
+    for k in range(share.shape[1]):
+        value = max(weight[o, k] * window[i, k] * scale, np.float32(0))
+        share[n, k] = value
+        total += value
     if total == 0:
-        for k in range(a.size):
-            share = np.float32(1) if a[k] * u[k] != 0 else np.float32(0)
-            out[k] = share
-            total += share
+        for k in range(share.shape[1]):
+            value = np.float32(1) if weight[o, k] * window[i, k] != 0 else np.float32(0)
+            share[n, k] = value
+            total += value
     return total
 
 
 @njit(error_model="numpy")  # type: ignore[untyped-decorator]
-def _fallback(a: Any, window: Any, size: Any, channels: Any, out: Any) -> Any:
+def _fallback(weight: Any, o: Any, windows: Any, position: Any, share: Any, n: Any) -> Any:
     """No non-zero component: equal shares over the support, else over everything wired (spec section 3)."""
+    taps = windows.shape[1]
     for anything in range(2):
         total = np.float32(0)
-        for t in range(window.size):
-            for c in range(channels):
-                k = t * channels + c
-                share = np.float32(1) if window[t] < size and (anything == 1 or a[k] != 0) else np.float32(0)
-                out[k] = share
-                total += share
+        for k in range(share.shape[1]):
+            wired = windows[position, k % taps] >= 0
+            value = np.float32(1) if wired and (anything == 1 or weight[o, k] != 0) else np.float32(0)
+            share[n, k] = value
+            total += value
         if total > 0:
             return total
     return np.float32(0)
 
 
-@njit(fastmath=FAST, error_model="numpy")  # type: ignore[untyped-decorator]
-def _gather(operand: Any, window: Any, values: Any, message: Any) -> Any:
-    """The operands of a window in the order of the weights, an empty message, and the largest magnitude."""
-    channels = operand.shape[1]
-    largest = np.float32(0)
-    for t in range(window.size):
-        for c in range(channels):
-            value = operand[window[t], c]
-            values[t * channels + c] = value
-            largest = max(largest, abs(value))
-    for k in range(message.size):
-        message[k] = 0
-    return largest
+@njit(error_model="numpy")  # type: ignore[untyped-decorator]
+def _gather(operand: Any, windows: Any, values: Any) -> None:
+    """The operands ``(C, S)`` of some windows ``(rows, T)``, in the order of the weights: ``(rows, C * T)``."""
+    rows, taps = windows.shape
+    for c in range(len(operand)):
+        for t in range(taps):
+            for i in range(rows):
+                position = windows[i, t]
+                values[i, c * taps + t] = operand[c, position] if position >= 0 else np.float32(0)
 
 
 @njit(fastmath=FAST, error_model="numpy")  # type: ignore[untyped-decorator]
-def _add(out: Any, mass: Any, total: Any, share: Any) -> None:
-    """``out += mass * share / total``."""
-    if total < TINY:
-        for k in range(out.size):
-            share[k] /= total
-        total = np.float32(1)
-    factor = mass / total
-    for k in range(out.size):
-        out[k] += factor * share[k]
+def _add_tile_of_one(message: Any, j: Any, row: Any, f: Any, s: Any, n: Any) -> None:
+    """``message[j, row] += f[j, n] s[n] + ... + f[j, n + 3] s[n + 3]``."""
+    f0, f1, f2, f3 = f[j, n], f[j, n + 1], f[j, n + 2], f[j, n + 3]
+    for k in range(s.shape[1]):
+        message[j, row, k] += (f0 * s[n, k] + f1 * s[n + 1, k]) + (f2 * s[n + 2, k] + f3 * s[n + 3, k])
 
 
-@njit(parallel=True, error_model="numpy", cache=True)  # type: ignore[untyped-decorator]
+@njit(fastmath=FAST, error_model="numpy")  # type: ignore[untyped-decorator]
+def _add_tile(message: Any, j: Any, row: Any, f: Any, s: Any, n: Any) -> None:
+    """The same for the targets ``j`` to ``j + 3``: a tile of a matrix product, in registers."""
+    a0, a1, a2, a3 = f[j, n], f[j, n + 1], f[j, n + 2], f[j, n + 3]
+    b0, b1, b2, b3 = f[j + 1, n], f[j + 1, n + 1], f[j + 1, n + 2], f[j + 1, n + 3]
+    c0, c1, c2, c3 = f[j + 2, n], f[j + 2, n + 1], f[j + 2, n + 2], f[j + 2, n + 3]
+    d0, d1, d2, d3 = f[j + 3, n], f[j + 3, n + 1], f[j + 3, n + 2], f[j + 3, n + 3]
+    for k in range(s.shape[1]):
+        v0, v1, v2, v3 = s[n, k], s[n + 1, k], s[n + 2, k], s[n + 3, k]
+        message[j, row, k] += (a0 * v0 + a1 * v1) + (a2 * v2 + a3 * v3)
+        message[j + 1, row, k] += (b0 * v0 + b1 * v1) + (b2 * v2 + b3 * v3)
+        message[j + 2, row, k] += (c0 * v0 + c1 * v1) + (c2 * v2 + c3 * v3)
+        message[j + 3, row, k] += (d0 * v0 + d1 * v1) + (d2 * v2 + d3 * v3)
+
+
+@njit(error_model="numpy")  # type: ignore[untyped-decorator]
+def _add(message: Any, row: Any, factor: Any, share: Any, units: Any) -> None:
+    """``message[j, row] += sum over the units of factor[j, unit] share[unit]`` for every target j."""
+    targets, components = len(factor), share.shape[1]
+    filled = (units + TILE - 1) // TILE * TILE
+    for n in range(units, filled):
+        for k in range(components):
+            share[n, k] = 0
+        for j in range(targets):
+            factor[j, n] = 0
+    whole = targets // TILE * TILE
+    for n in range(0, filled, TILE):
+        for j in range(0, whole, TILE):
+            _add_tile(message, j, row, factor, share, n)
+        for j in range(whole, targets):
+            _add_tile_of_one(message, j, row, factor, share, n)
+
+
+@njit("void(f4[:,::1], f4[::1])", parallel=True, cache=True)  # type: ignore[untyped-decorator]
+def largest(weight: Any, out: Any) -> None:
+    """``out = max_k |weight|`` of each row."""
+    for o in prange(len(out)):
+        out[o] = _greatest_magnitude(weight, o)
+
+
+# One signature for tensors of any strides: nothing is compiled twice, nor in the middle of an explanation.
+MESSAGES = (
+    "void(i8, f4, b1, b1, f4[:,:,:,:], i4[:,::1], f4[:,::1], f4[:], f4[:,:,:,:], f4[:,:,:,:], f4[:,:,:,:,:], "
+    "f4[:,:,:,:,:], i8, i8, f4[:,:,:,::1])"
+)
+
+
+@njit(MESSAGES, parallel=True, error_model="numpy", cache=True)  # type: ignore[untyped-decorator]
 def messages(
     mode: Any,
+    scale: Any,
+    signed: Any,
+    shared: Any,
     u: Any,
     windows: Any,
     weight: Any,
-    largest: Any,
-    scale: Any,
+    reach: Any,
+    slope: Any,
+    h: Any,
     beta: Any,
     lost: Any,
     first: Any,
@@ -157,73 +246,108 @@ def messages(
 
     Args:
         mode: `SOFTMAX` or `POSITIVE`.
-        u: operand, ``(B, G, S + 1, C)``; the last position is zero and stands for "outside".
-        windows: ``(L, T)`` positions.
-        weight: ``(G, 1 or L, O, T * C)``.
-        largest: ``max_k |weight|``, ``(G, 1 or L, O)``; infinity where it is not known.
-        scale: of each component, ``(B, G, L, O)``; NaN where the gate is closed and every component is 0.
-        beta: ``(B, G, L, O)``; units with 0 are skipped.
+        scale: times ``slope * weight * u``: the score of a component, to the base 2.
+        signed: also times the sign of ``h``.
+        shared: the positions share their weights.
+        u: operand, ``(B, G, C, S)``.
+        windows: ``(L, T)`` positions, -1 for none.
+        weight: ``(G * (1 or L) * O, C * T)``.
+        reach: ``max_k |weight|``, ``(G * (1 or L) * O,)``; infinity where it is not known.
+        slope: of the gate, ``(B, G, O, L)``; where it is 0 so is every component.
+        h: local bias, ``(B, G, O, L)``.
+        beta: ``(J, B, G, O, L)``, of J targets; units with 0 are skipped.
         lost: like beta, zero; receives what no operand is wired to.
         first: number of the first row.
         parts: into how many pieces of work the rows are cut; of no influence on the result.
-        out: ``(pieces of O, rows, T * C)``, to be summed over the first dimension.
+        out: ``(pieces of O, J, rows, C * T)``, to be summed over the first dimension.
     """
-    groups, size, channels = u.shape[1], u.shape[2] - 1, u.shape[3]
+    groups = u.shape[1]
     positions = windows.shape[0]
-    pieces, rows, k = out.shape
-    outputs = weight.shape[2]
-    shared = weight.shape[1] == 1
-    block = max(1, BLOCK // k)
+    pieces, targets, rows, components = out.shape
+    outputs = slope.shape[2]
+    block = max(1, BLOCK // components)
     parts = min(rows, parts)
     for job in prange(parts * pieces):
         part, piece = job // pieces, job % pieces
         start, stop = part * rows // parts, (part + 1) * rows // parts
         begin, end = piece * outputs // pieces, (piece + 1) * outputs // pieces
-        share = np.empty(k, np.float32)
-        window = np.empty((stop - start, k), np.float32)
-        reach = np.zeros(stop - start, np.float32)
-        for i in range(start, stop):
+        share = np.empty((TILE if targets == 1 else UNITS, components), np.float32)
+        factor = np.empty((targets, len(share)), np.float32)
+        active = np.empty(end - begin + 1, np.int64)
+        window = np.empty((stop - start, components), np.float32)
+        i = start
+        while i < stop:  # the rows of one example and group after another
             position, owner = (first + i) % positions, (first + i) // positions
-            operand = u[owner // groups, owner % groups]
-            reach[i - start] = _gather(operand, windows[position], window[i - start], out[piece, i])
+            count = min(stop - i, positions - position)
+            operand, here = u[owner // groups, owner % groups], windows[position : position + count]
+            _gather(operand, here, window[i - start : i - start + count])
+            i += count
+        message = out[piece]
+        message[:, start:stop] = 0
         for o0 in range(begin, end, block):
-            for i in range(start, stop):
-                position, owner = (first + i) % positions, (first + i) // positions
-                b, g, w = owner // groups, owner % groups, 0 if shared else position
-                for o in range(o0, min(o0 + block, end)):
-                    mass = beta[b, g, position, o]
-                    if mass == 0:
-                        continue
-                    a, s = weight[g, w, o], scale[b, g, position, o]
-                    total = np.float32(0)
-                    if not math.isnan(s):
-                        if mode == SOFTMAX:
-                            bounded = abs(s) * largest[g, w, o] * reach[i - start] < BOUND
-                            total = _softmax(a, window[i - start], s, bounded, share)
-                        else:
-                            total = _positive(a, window[i - start], s, share)
-                    if total == 0:
-                        total = _fallback(a, windows[position], size, channels, share)
-                    if total == 0:
-                        lost[b, g, position, o] = mass
-                    else:
-                        _add(out[piece, i], mass, total, share)
+            for i in range(stop - start):
+                position, owner = (first + start + i) % positions, (first + start + i) // positions
+                b, g = owner // groups, owner % groups
+                above = outputs * (g if shared else g * positions + position)  # rows of weights before these
+                size = _greatest_magnitude(window, i)
+                count = 0
+                for o in range(o0, min(o0 + block, end)):  # no branch: there is no pattern in who is active
+                    some = np.float32(0)
+                    for j in range(targets):
+                        some += abs(beta[j, b, g, o, position])
+                    active[count] = o
+                    count += some != 0
+                for head in range(0, count, len(share)):
+                    units = 0
+                    for n in range(head, min(head + len(share), count)):
+                        o = active[n]
+                        w = above + o
+                        s = scale * slope[b, g, o, position]
+                        closed = s == 0
+                        if signed:
+                            s *= np.float32(h[b, g, o, position] > 0) - np.float32(h[b, g, o, position] < 0)
+                        total = np.float32(0)
+                        if not closed:
+                            if mode == POSITIVE:
+                                total = _positive(weight, w, window, i, s, share, units)
+                            elif abs(s) * size * reach[w] < BOUND:
+                                total = _bounded_softmax(weight, w, window, i, s, share, units)
+                            else:
+                                total = _softmax(weight, w, window, i, s, share, units)
+                        if total == 0:
+                            total = _fallback(weight, w, windows, position, share, units)
+                        if total == 0:
+                            for j in range(targets):
+                                lost[j, b, g, o, position] = beta[j, b, g, o, position]
+                            continue
+                        if total < TINY:
+                            for k in range(components):
+                                share[units, k] /= total
+                            total = np.float32(1)
+                        for j in range(targets):
+                            factor[j, units] = beta[j, b, g, o, position] / total
+                        units += 1
+                    _add(message, start + i, factor, share, units)
 
 
-@njit(parallel=True, error_model="numpy", cache=True)  # type: ignore[untyped-decorator]
+SCATTER = "void(f4[:,:,:,::1], i4[:,::1], i8, i8, f4[:,:,:,:,::1])"
+
+
+@njit(SCATTER, parallel=True, error_model="numpy", cache=True)  # type: ignore[untyped-decorator]
 def scatter(message: Any, windows: Any, first: Any, parts: Any, received: Any) -> None:
-    """Add the messages ``(pieces, rows, T * C)`` to the operands that their windows name, ``(B, G, S + 1, C)``."""
-    pieces, rows, _ = message.shape
-    batch, groups, _, channels = received.shape
+    """Add the messages ``(pieces, J, rows, C * T)`` to the operands that their windows name, ``(J, B, G, C, S)``."""
+    pieces, _, rows, _ = message.shape
+    targets, batch, groups, channels, _ = received.shape
     positions, taps = windows.shape
     strips = max(1, min(parts, channels // 16))
-    for job in prange(batch * groups * strips):
-        owner, strip = job // strips, job % strips
+    for job in prange(targets * batch * groups * strips):
+        strip, j, owner = job % strips, job // strips // (batch * groups), job // strips % (batch * groups)
         b, g = owner // groups, owner % groups
         begin, end = strip * channels // strips, (strip + 1) * channels // strips
         for i in range(max(0, owner * positions - first), min(rows, (owner + 1) * positions - first)):
-            for t in range(taps):
-                s = windows[(first + i) % positions, t]
-                for piece in range(pieces):
-                    for c in range(begin, end):
-                        received[b, g, s, c] += message[piece, i, t * channels + c]
+            window = windows[(first + i) % positions]
+            for piece in range(pieces):
+                for c in range(begin, end):
+                    for t in range(taps):
+                        if window[t] >= 0:
+                            received[j, b, g, c, window[t]] += message[piece, j, i, c * taps + t]

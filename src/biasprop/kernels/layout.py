@@ -9,12 +9,12 @@ __all__ = ["Layout"]
 
 @dataclass(frozen=True)
 class Layout:
-    """How a stencil sees its operand and output.
+    """How a stencil sees its operand and output: in PyTorch's own order, so that no weight is copied.
 
     operand: ``(B, G, C, S)``, G groups of C channels at S positions.
     output: ``(B, G, O, L)``.
-    weight: ``(G, 1 or L, O, T * C)``.
-    windows: ``(L, T)`` positions in ``range(S)``, -1 for none.
+    weight: ``(G, 1 or L, O, C * T)``.
+    windows: int32 ``(L, T)``, positions in ``range(S)``, -1 for none.
     """
 
     operand: tuple[int, int, int, int]

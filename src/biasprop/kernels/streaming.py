@@ -20,33 +20,31 @@ def spread(
 ) -> tuple[Tensor, Tensor | None]:
     """See `biasprop.kernels.spread`; any device, dtype and rule, in blocks that respect the memory budget."""
     size = layout.operand[3]
-    inside = torch.where(layout.windows < 0, size, layout.windows).to(u.device)
+    windows = layout.windows.to(u.device, torch.long)
+    inside = torch.where(windows < 0, size, windows)
     channels, taps = layout.operand[2], inside.shape[1]
     padded = torch.cat([u, u.new_zeros(*u.shape[:3], 1)], 3).to(beta.dtype)
-    received = torch.zeros_like(padded)
+    received = beta.new_zeros(len(beta), *padded.shape)
     weight = layout.weight.to(beta)
-    lost = beta * (inside == size).all(1) if (inside == size).all(1).any() else None
+    nowhere = (inside == size).all(1)
+    lost = beta * nowhere if nowhere.any() else None
     for b, groups, o, positions in _blocks(layout, settings, beta):
-        mass = beta[b, groups, o, positions].transpose(2, 3)
+        mass = beta[:, b, groups, o, positions].transpose(3, 4)
         if not mass.any():
             continue
         at = inside[positions]
-        window = _windows(padded[b, groups], at)
+        window = padded[b, groups][..., at].movedim(2, -2).flatten(3)  # (b, g, C, S) to (b, g, l, C * T)
         a = weight[groups, positions if weight.shape[1] > 1 else slice(None), o]
         m = window.unsqueeze(3) * a
         if slope is not None:
             m *= slope[b, groups, o, positions].transpose(2, 3).unsqueeze(-1)
-        wired = (at < size).repeat_interleave(channels, 1)[:, None]
-        alpha = shares(settings.rule, m, h[b, groups, o, positions].transpose(2, 3), mass, (a != 0) & wired, wired)
-        message = (alpha * mass.unsqueeze(-1)).sum(3)  # (b, g, l, T * C)
-        message = message.unflatten(3, (taps, channels)).movedim(4, 2).flatten(3)
-        received[b, groups].index_add_(3, at.flatten(), message)
+        wired = (at < size).repeat(1, channels)[:, None]
+        local = h[b, groups, o, positions].transpose(2, 3)
+        alpha = shares(settings.rule, m, local, (mass != 0).any(0), (a != 0) & wired, wired)
+        message = (mass.movedim(0, 3) @ alpha).movedim(3, 0)  # (J, b, g, l, C * T): one sum over o for each target
+        message = message.unflatten(4, (channels, taps)).movedim(3, 4).flatten(4)
+        received[:, b, groups].index_add_(4, at.flatten(), message)
     return received[..., :size], lost
-
-
-def _windows(u: Tensor, at: Tensor) -> Tensor:
-    """``(b, g, C, S)`` to the components' order ``(b, g, l, T * C)``."""
-    return u[..., at].movedim(2, -1).flatten(3)
 
 
 def _blocks(layout: Layout, settings: Settings, beta: Tensor) -> Iterator[tuple[slice, slice, slice, slice]]:

@@ -26,9 +26,12 @@ def reduction(call: Call) -> Piece:
     kept = [d for d in range(leaf.dim()) if d not in reduced]
     last = leaf.permute(*kept, *reduced)
     k = last.shape[len(kept) :].numel()
-    weight = leaf.new_full((1, 1, 1, k), 1.0 / k if "mean" in call.node.operation else 1.0)
     rows = output.numel()
-    layout = Layout((rows, 1, k, 1), (rows, 1, 1, 1), weight, torch.zeros(1, 1, dtype=torch.long))
+
+    def layout() -> Layout:
+        weight = leaf.new_full((1, 1, 1, k), 1.0 / k if "mean" in call.node.operation else 1.0)
+        return Layout((rows, 1, k, 1), (rows, 1, 1, 1), weight, torch.zeros(1, 1, dtype=torch.int32))
+
     return Stencil(leaf, output, layout, order=[*kept, *reduced])
 
 
@@ -102,15 +105,17 @@ def _separable(call: Call, rows: list[tuple[Tensor, Tensor]], scale: float = 1.0
     """A stencil over the positions of each channel: for each dimension which inputs an output reads, and weights."""
     (leaf,) = call.leaves()
     output = call(leaf)
-    windows = product_windows([taps for taps, _ in rows], leaf.shape[2:])
-    weights = rows[0][1]
-    for _, more in rows[1:]:
-        weights = (weights[:, None, :, None] * more[None, :, None, :]).reshape(weights.shape[0] * more.shape[0], -1)
-    planes = leaf.shape[:2].numel()
-    layout = Layout(
-        (planes, 1, 1, leaf.shape[2:].numel()),
-        (planes, 1, 1, output.shape[2:].numel()),
-        (weights * scale)[None, :, None].to(leaf),
-        windows,
-    )
+    planes, places = leaf.shape[:2].numel(), output.shape[2:].numel()
+
+    def layout() -> Layout:
+        weights = rows[0][1]
+        for _, more in rows[1:]:
+            weights = (weights[:, None, :, None] * more[None, :, None, :]).reshape(weights.shape[0] * more.shape[0], -1)
+        return Layout(
+            (planes, 1, 1, leaf.shape[2:].numel()),
+            (planes, 1, 1, places),
+            (weights * scale)[None, :, None].to(leaf),
+            product_windows([taps for taps, _ in rows], leaf.shape[2:]),
+        )
+
     return Stencil(leaf, output, layout)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..capture import Node
-from ..pieces import Components, Diagonal, Piece
+from ..pieces import Components, Diagonal, Piece, pull_back
 from .call import Call
 
 __all__ = ["affine", "gate", "homogeneous_gate", "product"]
@@ -26,7 +26,9 @@ def gate(call: Call) -> Piece:
 def homogeneous_gate(call: Call) -> Piece:
     """A gate that is linear on each side of 0 (ReLU, LeakyReLU, PReLU, abs): no intercept, whatever the rounding."""
     (leaf,) = call.leaves()
-    return Diagonal(leaf, call(leaf), intercept=None)
+    output = call(leaf)
+    slope = output.detach() > 0 if call.node.operation == "relu" else None  # a mask is a quarter of the memory
+    return Diagonal(leaf, output, intercept=None, slope=slope)
 
 
 def affine(call: Call) -> Piece:
@@ -46,26 +48,37 @@ def _elementwise(call: Call, tangent: bool) -> Piece:
     shape = _output_shape(call)
     if len(shapes) == 1 and shapes[0] == shape:
         (leaf,) = call.leaves()
-        return Diagonal(leaf, call(leaf), intercept="tangent" if tangent else _at_zero(call), foldable=not tangent)
+        if tangent:
+            return Diagonal(leaf, call(leaf), intercept="tangent")
+        slope, intercept = _at_zero(call, leaf)
+        return Diagonal(leaf, call(leaf), intercept, slope, foldable=True)
     leaves = [u.detach().expand(shape).requires_grad_() for u in call.operands]
-    piece = Components(leaves, call(*leaves), shapes, halves=tangent and call.node.operation == "mul")
     if tangent:
-        parts = [a * u.detach() for a, u in zip(piece.partials, leaves, strict=True)]
-        piece.intercept = piece.output.detach() - torch.stack(parts).sum(0)
-    else:
-        piece.intercept = _at_zero(call)
-    return piece
+        return Components(leaves, call(*leaves), shapes, "tangent", halves=call.node.operation == "mul")
+    with torch.no_grad():
+        added = call(*(u.new_zeros((1, *u.shape[1:])) for u in call.operands))
+    return Components(leaves, call(*leaves), shapes, added if added.any() else None)
 
 
 def _output_shape(call: Call) -> torch.Size:
     if call.node.operation == "batch_norm":
         return call.operands[0].shape
-    others = [a for a in (*call.args, *call.kwargs.values()) if isinstance(a, Tensor)]
-    return torch.Size(torch.broadcast_shapes(*(t.shape for t in [*call.operands, *others])))
+    return torch.Size(torch.broadcast_shapes(*(t.shape for t in [*call.operands, *_constants(call)])))
 
 
-def _at_zero(call: Call) -> Tensor | None:
-    """What the operation adds by itself, broadcastable to its output; None where that is nothing."""
-    with torch.no_grad():
-        added = call(*(u.new_zeros((1, *u.shape[1:])) for u in call.operands))
-    return added if added.any() else None
+def _constants(call: Call) -> list[Tensor]:
+    return [a for a in (*call.args, *call.kwargs.values()) if isinstance(a, Tensor)]
+
+
+def _at_zero(call: Call, operand: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Slope and intercept of an affine operation, as small as its constants are."""
+    if call.node.operation == "batch_norm":
+        small = [operand.shape[1] if d == 1 else 1 for d in range(operand.dim())]
+    else:
+        small = [1] * operand.dim()
+        for constant in _constants(call):
+            small = list(torch.broadcast_shapes(small, constant.shape))
+    zero = operand.new_zeros(small).requires_grad_()
+    added = call(zero)
+    (slope,) = pull_back(added, [zero], torch.ones_like(added)[None])
+    return slope[0], added.detach() if added.any() else None

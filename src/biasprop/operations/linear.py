@@ -13,13 +13,17 @@ from .call import Call
 
 __all__ = ["addmm", "convolution", "linear", "matmul"]
 
+ONE_POSITION = torch.zeros(1, 1, dtype=torch.int32)
+
 
 def dense(operand: Tensor, output: Tensor, weight: Tensor, bias: Tensor | None = None) -> Stencil:
     """``z = u @ weight.T + bias`` over the last dimension; ``weight`` is ``(O, K)``."""
     rows = operand.numel() // operand.shape[-1]
     out, k = weight.shape
-    windows = torch.zeros(1, 1, dtype=torch.long)
-    layout = Layout((rows, 1, k, 1), (rows, 1, out, 1), weight.detach()[None, None], windows)
+
+    def layout() -> Layout:
+        return Layout((rows, 1, k, 1), (rows, 1, out, 1), weight.detach()[None, None], ONE_POSITION)
+
     return Stencil(operand, output, layout, bias)
 
 
@@ -46,8 +50,11 @@ def matmul(call: Call) -> Piece:
     out, k = constant.shape
     columns = leaf.shape[-1]
     rows = leaf.shape[:-2].numel()
-    windows = torch.arange(columns)[:, None]
-    layout = Layout((rows, 1, k, columns), (rows, 1, out, columns), constant[None, None], windows)
+
+    def layout() -> Layout:
+        windows = torch.arange(columns, dtype=torch.int32)[:, None]
+        return Layout((rows, 1, k, columns), (rows, 1, out, columns), constant[None, None], windows)
+
     return Stencil(leaf, call(leaf), layout)
 
 
@@ -72,24 +79,25 @@ def convolution(call: Call) -> Piece:
     if leaf.dim() != dims + 2:
         raise call.unsupported("a convolution without a batch dimension.")
     stride, padding, dilation, groups, transposed = _geometry(call, dims)
-    tables = []
-    for i in range(dims):
-        size, out = leaf.shape[2 + i], output.shape[2 + i]
-        before = dilation[i] * (kernel[i] - 1) // 2 if padding == "same" else 0 if padding == "valid" else padding[i]
-        make = transposed_windows if transposed else convolution_windows
-        tables.append(make(size, out, kernel[i], stride[i], int(before), dilation[i]))
-    windows = product_windows(tables, leaf.shape[2:])
+    sizes, out = leaf.shape[2:], output.shape[2:]
     n, channels, out_channels = leaf.shape[0], leaf.shape[1] // groups, output.shape[1] // groups
-    if transposed:
-        shared = weight.reshape(groups, channels, out_channels, -1).permute(0, 2, 3, 1)
-    else:
-        shared = weight.reshape(groups, out_channels, channels, -1).transpose(2, 3)
-    layout = Layout(
-        (n, groups, channels, leaf.shape[2:].numel()),
-        (n, groups, out_channels, output.shape[2:].numel()),
-        shared.reshape(groups, 1, out_channels, -1),
-        windows,
-    )
+
+    def layout() -> Layout:
+        tables = []
+        for i in range(dims):
+            around = dilation[i] * (kernel[i] - 1)
+            before = around // 2 if padding == "same" else 0 if padding == "valid" else int(padding[i])
+            make = transposed_windows if transposed else convolution_windows
+            tables.append(make(sizes[i], out[i], kernel[i], stride[i], before, dilation[i]))
+        windows = product_windows(tables, sizes)
+        shared = weight.reshape(groups, channels, out_channels, -1).transpose(1, 2) if transposed else weight
+        return Layout(
+            (n, groups, channels, sizes.numel()),
+            (n, groups, out_channels, out.numel()),
+            shared.reshape(groups, 1, out_channels, -1),
+            windows,
+        )
+
     column = None if bias is None else bias.detach().reshape(-1, *[1] * dims)
     return Stencil(leaf, output, layout, column)
 

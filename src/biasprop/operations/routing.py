@@ -21,6 +21,8 @@ def insertion(call: Call) -> Piece:
         raise call.unsupported("it adds up where indices repeat.")
     leaves = call.leaves()
     output = call(*leaves)
+    if output.numel() == sum(u.numel() for u in leaves) and call.node.operation in ("cat", "concat", "stack"):
+        return Routing(leaves, output)  # of operands alone
     constant = call.at(0.0)
     wired = call.at(1.0) != constant
     return Routing(leaves, output, constant if constant.any() else None, None if wired.all() else wired)
