@@ -24,7 +24,7 @@ from torch.autograd.graph import GradientEdge, get_gradient_edge
 from .rules import Rule
 from .shares import shares
 
-__all__ = ["Components", "Diagonal", "Gate", "Linked", "Piece", "Routing", "Settings", "pull_back"]
+__all__ = ["Components", "Diagonal", "Gate", "Linked", "Piece", "Routing", "Settings", "pull_back", "scaled"]
 
 CACHED_UNITS = 2**16  # of a join at once: its temporaries stay in the cache
 
@@ -52,7 +52,8 @@ class Gate:
 
     def local_bias(self, own: Tensor) -> Tensor:
         """``h = slope * a + shift`` of the layer whose affine operation has the intercept ``a``."""
-        return self.slope * own if self.shift is None else self.slope * own + self.shift
+        own = scaled(self.slope, own)
+        return own if self.shift is None else own + self.shift
 
 
 def pull_back(output: Tensor | GradientEdge, operands: Sequence[Tensor], cotangents: Tensor) -> list[Tensor]:
@@ -72,6 +73,11 @@ def pull_back(output: Tensor | GradientEdge, operands: Sequence[Tensor], cotange
     if len(cotangents) == 1:
         return [pulled.unsqueeze(0) for pulled in pull(cotangents[0], False)]
     return list(pull(cotangents, True))
+
+
+def scaled(slope: Tensor, values: Tensor) -> Tensor:
+    """``slope * values``; a mask is not turned into numbers for that."""
+    return torch.where(slope, values, values.new_zeros(())) if slope.dtype == torch.bool else slope * values
 
 
 def _finite(values: Tensor) -> Tensor:
@@ -149,7 +155,7 @@ class Diagonal(Piece):
 
     def gradient(self, g: Tensor) -> list[Tensor]:
         """``slope * g``."""
-        return [self.slope * g]
+        return [scaled(self.slope, g)]
 
     def distribute(self, beta: Tensor, gate: Gate | None, settings: Settings) -> tuple[list[Tensor], Tensor | None]:
         """The bias moves on as it is."""

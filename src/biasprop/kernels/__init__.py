@@ -1,7 +1,8 @@
 """Implementations of the one expensive step, `spread`, behind one interface.
 
 - `biasprop.kernels.streaming`: plain PyTorch, for any device, dtype and rule; the reference for the others.
-- `biasprop.kernels.fused`: compiled by Numba, for float32 on the CPU and the three rules.
+- `biasprop.kernels.fused`: compiled by Numba, for float32 on the CPU and the three rules;
+- `biasprop.kernels.convolved`: option 3 of a convolution, as convolutions.
 """
 
 import warnings

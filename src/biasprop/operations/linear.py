@@ -99,7 +99,12 @@ def convolution(call: Call) -> Piece:
         )
 
     column = None if bias is None else bias.detach().reshape(-1, *[1] * dims)
-    return Stencil(leaf, output, layout, column)
+
+    def without_bias(u: Tensor, w: Tensor) -> Tensor:
+        options = {name: value for name, value in call.kwargs.items() if name not in ("weight", "bias")}
+        return call.node.function(u, w, None, *call.args[3:], **options)  # type: ignore[no-any-return]
+
+    return Stencil(leaf, output, layout, column, convolution=(without_bias, weight))
 
 
 def _geometry(call: Call, dims: int) -> tuple[list[int], Any, list[int], int, bool]:
