@@ -55,9 +55,9 @@ def double(problem):
 
 
 @settings(max_examples=150, deadline=None)
-@given(problems(), st.sampled_from(RULES))
-def test_spread_equals_the_streaming_form(problem, rule):
-    options = Settings(rule, BUDGET)
+@given(problems(), st.sampled_from(RULES), st.sampled_from([BUDGET, 2**10]))
+def test_spread_equals_the_streaming_form(problem, rule, budget):
+    options = Settings(rule, budget)
     received, lost = fused.spread(*problem, options)
     expected, expected_lost = streaming.spread(*double(problem), options)
     assert (received - expected).abs().sum() <= 1e-5 * expected.abs().sum() + 1e-6

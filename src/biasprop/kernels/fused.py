@@ -35,7 +35,7 @@ def spread(
     lost = torch.zeros_like(beta) if nowhere else beta.new_zeros(()).expand(beta.shape)
     received = u.new_zeros(targets, *layout.operand)
     step = max(1, min(MESSAGES, settings.memory_budget // 4) // (4 * components * pieces * targets))
-    message = u.new_empty(pieces, targets, min(step, rows), components)
+    room = u.new_empty(pieces * targets * min(step, rows) * components)
     open_ = u.new_ones(()).expand(layout.output) if slope is None else slope.to(u.dtype)
     match settings.rule:
         case Compensation(temperature) | EqualShare(temperature):
@@ -52,7 +52,8 @@ def spread(
         parts = max(threads, min(8 * threads, rows // ROWS))
         fixed = [t.detach().numpy() for t in (u, layout.windows, weight, reach, open_, h, beta, lost)]
         for first in range(0, rows, step):
-            part = message[:, :, : rows - first].numpy()
+            count = min(step, rows - first)
+            part = room[: pieces * targets * count * components].view(pieces, targets, count, components).numpy()
             cpu.messages(mode, np.float32(scale), signed, layout.weight.shape[1] == 1, *fixed, first, parts, part)
             cpu.scatter(part, fixed[1], first, parts, received.numpy())
     return received, lost if nowhere and lost.any() else None
