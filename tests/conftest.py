@@ -7,6 +7,9 @@ from torch import nn
 
 import biasprop
 
+if not torch.cuda.is_available():  # before Triton is imported: its kernels are then interpreted, on the CPU
+    os.environ["TRITON_INTERPRET"] = "1"
+
 
 @pytest.fixture(autouse=True)
 def _seed():

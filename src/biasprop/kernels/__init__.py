@@ -2,6 +2,7 @@
 
 - `biasprop.kernels.streaming`: plain PyTorch, for any device, dtype and rule; the reference for the others.
 - `biasprop.kernels.fused`: compiled by Numba, for float32 on the CPU and the three rules;
+- `biasprop.kernels.gpu`: in Triton, for float32 on an NVIDIA GPU and the three rules;
 - `biasprop.kernels.convolved`: option 3 of a convolution, as convolutions.
 """
 
@@ -39,19 +40,23 @@ def spread(
     """
     if not beta.any():
         return beta.new_zeros(len(beta), *u.shape), None
-    on_cpu = beta.device.type == "cpu" and beta.dtype == torch.float32
-    if settings.compiled and on_cpu and type(settings.rule) in BUILT_IN:
-        fused = _fused()
-        if fused is not None:
-            return fused(layout, u, slope, h, beta, settings)
+    if settings.compiled and beta.dtype == torch.float32 and type(settings.rule) in BUILT_IN:
+        compiled = _compiled(beta.device.type)
+        if compiled is not None:
+            return compiled(layout, u, slope, h, beta, settings)
     return streaming.spread(layout, u, slope, h, beta, settings)
 
 
 @cache
-def _fused() -> Callable[..., tuple[Tensor, Tensor | None]] | None:
-    """The compiled kernel; numba takes a moment to import, so only when it is needed."""
+def _compiled(device: str) -> Callable[..., tuple[Tensor, Tensor | None]] | None:
+    """The compiled kernel for a kind of device; its compiler takes a moment to import, so only when it is needed."""
     try:
-        from .fused import spread as compiled
+        if device == "cpu":
+            from .fused import spread as compiled
+        elif device == "cuda":
+            from .gpu import spread as compiled
+        else:
+            return None
     except (ImportError, RuntimeError) as error:  # RuntimeError: numba finds no folder for what it compiles
         warnings.warn(
             f"The compiled kernels cannot be used, explanations will be slow: {error} (set NUMBA_CACHE_DIR to a "
