@@ -71,6 +71,22 @@ def test_spread_equals_the_streaming_form(problem, rule, budget):
     )
 
 
+@settings(max_examples=60, deadline=None)
+@given(
+    st.integers(1, 4), st.integers(1, 3), st.sampled_from([1e-3, 1.0, 1000.0]), st.sampled_from(RULES), st.integers()
+)
+def test_a_join_equals_the_streaming_form(operands, targets, size, rule, seed):
+    torch.manual_seed(seed % 2**32)
+    m = size * torch.randn(operands, 40) * (torch.rand(operands, 40) < 0.6)
+    h = torch.randn(40) * (torch.rand(40) < 0.7)
+    support = (m != 0) | (torch.rand(operands, 40) < 0.5)
+    beta = torch.randn(targets, 40) * (torch.rand(40) < 0.7)
+    received = fused.split(m, h, support, beta, Settings(rule, BUDGET))
+    expected = streaming.split(m.double(), h.double(), support, beta.double(), Settings(rule, BUDGET))
+    assert (received - expected).abs().sum() <= 1e-5 * expected.abs().sum()
+    torch.testing.assert_close(received.sum(0), beta)
+
+
 @pytest.mark.parametrize("rule", RULES)
 def test_a_linear_layer_is_shared_out_over_its_outputs(rule):
     layout = Layout((2, 1, 300, 1), (2, 1, 70, 1), torch.randn(1, 1, 70, 300), torch.zeros(1, 1, dtype=torch.int32))

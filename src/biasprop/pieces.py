@@ -8,7 +8,7 @@ kinds of spec section 4 differ:
 
 - `Diagonal`: elementwise, one operand per unit, alpha = 1;
 - `Routing`: selection and rearrangement, alpha is the Jacobian itself;
-- `Components`: a few operands per unit, elementwise (sums and products of tensors), shared by the rule;
+- `Components` (in `biasprop.joins`): a few operands per unit, elementwise, shared by the rule;
 - `Stencil` (in `biasprop.stencil`): weighted sums over windows, shared by the rule.
 """
 
@@ -22,11 +22,8 @@ from torch import Tensor
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
 from .rules import Rule
-from .shares import shares
 
-__all__ = ["Components", "Diagonal", "Gate", "Linked", "Piece", "Routing", "Settings", "pull_back", "scaled"]
-
-CACHED_UNITS = 2**16  # of a join at once: its temporaries stay in the cache
+__all__ = ["Diagonal", "Gate", "Linked", "Piece", "Routing", "Settings", "pull_back", "scaled"]
 
 
 @dataclass(frozen=True)
@@ -190,70 +187,3 @@ class Routing(Linked):
         """``J^T beta``."""
         lost = None if self.wired is None else beta.masked_fill(self.wired, 0)
         return self.gradient(beta), lost
-
-
-class Components(Linked):
-    """Elementwise on several operands: ``y = sum_i a_i u_i + intercept`` with one component per operand and unit.
-
-    Sums are the paper's stacked identity. A product ``u v`` is its tangent: both components are ``u v``, the
-    intercept is ``-u v``, and every rule gives half to each factor.
-    """
-
-    def __init__(
-        self,
-        operands: Sequence[Tensor],
-        output: Tensor,
-        shapes: Sequence[torch.Size],
-        intercept: Tensor | Literal["tangent"] | None,
-        halves: bool = False,
-    ) -> None:
-        """``operands`` are broadcast to the output's shape, from ``shapes``; ``halves``: zero weights count too."""
-        super().__init__(operands, output)
-        self.shapes, self.halves = shapes, halves
-        if isinstance(intercept, str):
-            parts = [a * u.detach() for a, u in zip(self.partials(), operands, strict=True)]
-            self.intercept = output.detach() - torch.stack(parts).sum(0)
-        else:
-            self.intercept = intercept
-
-    def partials(self) -> list[Tensor]:
-        """The weights ``a_i``, like the output."""
-        ones = self.operands[0].new_ones(()).expand(1, *self.shape)
-        return [a[0] for a in pull_back(self.edge, self.operands, ones)]
-
-    def gradient(self, g: Tensor) -> list[Tensor]:
-        """By autograd, summed over the dimensions along which the operand was broadcast."""
-        return [self._fold(a, shape) for a, shape in zip(super().gradient(g), self.shapes, strict=True)]
-
-    @staticmethod
-    def _fold(values: Tensor, shape: torch.Size) -> Tensor:
-        missing = values.dim() - 1 - len(shape)
-        return values.sum_to_size(len(values), *[1] * missing, *shape).reshape(len(values), *shape)
-
-    def distribute(self, beta: Tensor, gate: Gate | None, settings: Settings) -> tuple[list[Tensor], Tensor | None]:
-        """Shared by the rule, a block of units at a time."""
-        h = beta.new_zeros(()) if self.intercept is None else self.intercept
-        h = h if gate is None else gate.local_bias(h)
-
-        def units(values: Tensor) -> Tensor:
-            return values.detach().broadcast_to(self.shape).reshape(-1)
-
-        mass = beta.reshape(len(beta), -1)
-        values, weights, h = [units(u) for u in self.operands], [units(a) for a in self.partials()], units(h)
-        slope = None if gate is None else units(gate.slope)
-        out = [torch.empty_like(mass) for _ in values]
-        step = max(1, settings.memory_budget // (16 * len(values) * beta.element_size()))
-        if beta.device.type == "cpu":
-            step = min(step, CACHED_UNITS)
-        for i in range(0, mass.shape[1], step):
-            block = slice(i, i + step)
-            a = torch.stack([w[block] for w in weights]).movedim(0, -1)  # one operand behind the other in memory
-            m = a * torch.stack([v[block] for v in values]).movedim(0, -1)
-            if slope is not None:
-                m *= slope[block].unsqueeze(-1)
-            wired = torch.ones((), dtype=torch.bool, device=m.device).expand_as(m)
-            support = wired if self.halves else a != 0
-            alpha = shares(settings.rule, m, h[block], (mass[:, block] != 0).any(0), support, wired)
-            for k, received in enumerate(out):
-                torch.mul(alpha[..., k], mass[:, block], out=received[:, block])
-        return [self._fold(o.reshape(beta.shape), shape) for o, shape in zip(out, self.shapes, strict=True)], None

@@ -1,4 +1,4 @@
-"""Implementations of the one expensive step, `spread`, behind one interface.
+"""Implementations of the expensive steps, `spread` and `split`, behind one interface.
 
 - `biasprop.kernels.streaming`: plain PyTorch, for any device, dtype and rule; the reference for the others.
 - `biasprop.kernels.fused`: compiled by Numba, for float32 on the CPU and the three rules;
@@ -7,8 +7,8 @@
 """
 
 import warnings
-from collections.abc import Callable
 from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,7 +18,7 @@ from ..rules import BUILT_IN
 from . import streaming
 from .layout import Layout
 
-__all__ = ["Layout", "spread"]
+__all__ = ["Layout", "split", "spread"]
 
 
 def spread(
@@ -40,28 +40,51 @@ def spread(
     """
     if not beta.any():
         return beta.new_zeros(len(beta), *u.shape), None
+    done: tuple[Tensor, Tensor | None] = _best(beta, settings).spread(layout, u, slope, h, beta, settings)
+    return done
+
+
+def split(m: Tensor, h: Tensor, support: Tensor, beta: Tensor, settings: Settings) -> Tensor:
+    """The same for sums and products of a few tensors, element by element: ``alpha[i] * beta[j]``.
+
+    Args:
+        m: components, ``(operands, units)``.
+        h: local bias, ``(units,)``.
+        support: where the weights are not zero, ``(operands, units)``.
+        beta: what to distribute, ``(J, units)``.
+        settings: rule, memory budget, and whether compiled kernels may be used.
+
+    Returns:
+        ``(operands, J, units)``.
+    """
+    kernels = _best(beta, settings)
+    done: Tensor = (kernels if hasattr(kernels, "split") else streaming).split(m, h, support, beta, settings)
+    return done
+
+
+def _best(beta: Tensor, settings: Settings) -> Any:
+    """The module of kernels for this device, dtype and rule."""
     if settings.compiled and beta.dtype == torch.float32 and type(settings.rule) in BUILT_IN:
-        compiled = _compiled(beta.device.type)
-        if compiled is not None:
-            return compiled(layout, u, slope, h, beta, settings)
-    return streaming.spread(layout, u, slope, h, beta, settings)
+        return _compiled(beta.device.type)
+    return streaming
 
 
 @cache
-def _compiled(device: str) -> Callable[..., tuple[Tensor, Tensor | None]] | None:
-    """The compiled kernel for a kind of device; its compiler takes a moment to import, so only when it is needed."""
+def _compiled(device: str) -> Any:
+    """The compiled kernels for a kind of device; their compiler takes a moment to import, so only when needed."""
     try:
         if device == "cpu":
-            from .fused import spread as compiled
-        elif device == "cuda":
-            from .gpu import spread as compiled
-        else:
-            return None
+            from . import fused
+
+            return fused
+        if device == "cuda":
+            from . import gpu
+
+            return gpu
     except (ImportError, RuntimeError) as error:  # RuntimeError: numba finds no folder for what it compiles
         warnings.warn(
             f"The compiled kernels cannot be used, explanations will be slow: {error} (set NUMBA_CACHE_DIR to a "
             "folder that can be written to).",
             stacklevel=2,
         )
-        return None
-    return compiled
+    return streaming

@@ -16,7 +16,7 @@ from llvmlite import binding, ir
 from numba import njit, prange, types
 from numba.extending import intrinsic
 
-__all__ = ["POSITIVE", "SOFTMAX", "largest", "messages", "scatter"]
+__all__ = ["POSITIVE", "SOFTMAX", "largest", "messages", "scatter", "split"]
 
 SOFTMAX, POSITIVE = 0, 1
 BOUND = np.float32(60.0)  # exp2 of a score below this can be summed without a shift
@@ -351,3 +351,50 @@ def scatter(message: Any, windows: Any, first: Any, parts: Any, received: Any) -
                     for t in range(taps):
                         if window[t] >= 0:
                             received[j, b, g, c, window[t]] += message[piece, j, i, c * taps + t]
+
+
+SPLIT = "void(i8, f4, b1, f4[:,::1], f4[:], b1[:,:], f4[:,:], f4[:,:,::1])"
+
+
+@njit(SPLIT, parallel=True, error_model="numpy", cache=True)  # type: ignore[untyped-decorator]
+def split(mode: Any, scale: Any, signed: Any, m: Any, h: Any, support: Any, beta: Any, out: Any) -> None:
+    """The same for a few operands, element by element: ``out[i, j] = alpha[i] * beta[j]``.
+
+    Args:
+        mode: `SOFTMAX` or `POSITIVE`.
+        scale: times ``m``: the score of a component, to the base 2.
+        signed: also times the sign of ``h``.
+        m: components, ``(operands, units)``.
+        h: local bias, ``(units,)``.
+        support: where the weight is not zero, ``(operands, units)``.
+        beta: ``(J, units)``, of J targets.
+        out: ``(operands, J, units)``.
+    """
+    operands, targets, units = out.shape
+    for p in prange(units):
+        some = np.float32(0)
+        for j in range(targets):
+            some += abs(beta[j, p])
+        total, top = np.float32(0), np.float32(-np.inf)
+        s = np.float32(scale)
+        if signed:
+            s *= np.float32(h[p] > 0) - np.float32(h[p] < 0)
+        if some != 0:
+            for i in range(operands):
+                top = max(top, m[i, p] * s) if m[i, p] != 0 else top
+            for kind in range(4):  # by the rule, or among the non-zero components, or the support, or all
+                for i in range(operands):
+                    if kind == 0 and mode == SOFTMAX:
+                        share = _exp2(m[i, p] * s - top) if m[i, p] != 0 else np.float32(0)
+                    elif kind == 0:
+                        share = max(m[i, p], np.float32(0))
+                    else:
+                        share = np.float32(kind == 3 or (kind == 2 and support[i, p]) or (kind == 1 and m[i, p] != 0))
+                    out[i, 0, p] = share
+                    total += share
+                if total > 0:
+                    break
+        for i in range(operands):
+            share = out[i, 0, p] / total if some != 0 else np.float32(0)
+            for j in range(targets):
+                out[i, j, p] = share * beta[j, p]

@@ -2,6 +2,8 @@
 
 import math
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numba
 import numpy as np
@@ -9,11 +11,11 @@ import torch
 from torch import Tensor
 
 from ..pieces import Settings
-from ..rules import Compensation, EqualShare
+from ..rules import Compensation, EqualShare, Rule
 from . import cpu
 from .layout import Layout
 
-__all__ = ["spread"]
+__all__ = ["split", "spread"]
 
 MESSAGES = 4 * 2**20  # bytes of messages at once: enough for all threads, and near the caches
 ROWS = 24  # for which a thread should use weights that it has fetched
@@ -37,15 +39,8 @@ def spread(
     step = max(1, min(MESSAGES, settings.memory_budget // 4) // (4 * components * pieces * targets))
     room = u.new_empty(pieces * targets * min(step, rows) * components)
     open_ = u.new_ones(()).expand(layout.output) if slope is None else slope.to(u.dtype)
-    match settings.rule:
-        case Compensation(temperature) | EqualShare(temperature):
-            mode, scale = cpu.SOFTMAX, -1 / (temperature * math.log(2))
-        case _:
-            mode, scale = cpu.POSITIVE, 1.0
-    signed = isinstance(settings.rule, Compensation)
-    with ONE_AT_A_TIME:
-        threads = min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS)
-        numba.set_num_threads(threads)
+    mode, scale, signed = _rule(settings.rule)
+    with _threads() as threads:
         if rows >= 16 and mode == cpu.SOFTMAX:  # where products are small, the pass for the maximum is spared
             reach = weight.new_empty(len(weight))
             cpu.largest(weight.numpy(), reach.numpy())
@@ -54,6 +49,32 @@ def spread(
         for first in range(0, rows, step):
             count = min(step, rows - first)
             part = room[: pieces * targets * count * components].view(pieces, targets, count, components).numpy()
-            cpu.messages(mode, np.float32(scale), signed, layout.weight.shape[1] == 1, *fixed, first, parts, part)
+            cpu.messages(mode, scale, signed, layout.weight.shape[1] == 1, *fixed, first, parts, part)
             cpu.scatter(part, fixed[1], first, parts, received.numpy())
     return received, lost if nowhere and lost.any() else None
+
+
+def split(m: Tensor, h: Tensor, support: Tensor, beta: Tensor, settings: Settings) -> Tensor:
+    """See `biasprop.kernels.split`; float32 on the CPU and the three rules."""
+    out = m.new_empty(len(m), *beta.shape)
+    with _threads():
+        cpu.split(*_rule(settings.rule), *(t.numpy() for t in (m, h, support, beta, out)))
+    return out
+
+
+def _rule(rule: Rule) -> tuple[int, np.float32, bool]:
+    """The mode of the kernels, the factor that makes a score of a component, and whether the sign of h counts."""
+    match rule:
+        case Compensation(temperature) | EqualShare(temperature):
+            return cpu.SOFTMAX, np.float32(-1 / (temperature * math.log(2))), isinstance(rule, Compensation)
+        case _:
+            return cpu.POSITIVE, np.float32(1), False
+
+
+@contextmanager
+def _threads() -> Iterator[int]:
+    """As many threads as PyTorch uses."""
+    with ONE_AT_A_TIME:
+        threads = min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS)
+        numba.set_num_threads(threads)
+        yield threads

@@ -9,7 +9,7 @@ from ..pieces import Settings
 from ..shares import shares
 from .layout import Layout
 
-__all__ = ["spread"]
+__all__ = ["split", "spread"]
 
 # Blocks that stay in the cache are several times faster than ones that fill the budget (CPU, measured).
 CACHED_COMPONENTS = 2**19
@@ -45,6 +45,22 @@ def spread(
         message = message.unflatten(4, (channels, taps)).movedim(3, 4).flatten(4)
         received[:, b, groups].index_add_(4, at.flatten(), message)
     return received[..., :size], lost
+
+
+def split(m: Tensor, h: Tensor, support: Tensor, beta: Tensor, settings: Settings) -> Tensor:
+    """See `biasprop.kernels.split`; any device, dtype and rule, in blocks that respect the memory budget."""
+    out = m.new_empty(len(m), *beta.shape)
+    room = settings.memory_budget // (16 * beta.element_size())
+    if beta.device.type == "cpu":
+        room = min(room, CACHED_COMPONENTS)
+    step = max(1, room // len(m))
+    for i in range(0, beta.shape[1], step):
+        block = slice(i, i + step)
+        wired = torch.ones((), dtype=torch.bool, device=m.device).expand_as(m[:, block].T)
+        mass = beta[:, block]
+        alpha = shares(settings.rule, m[:, block].T, h[block], (mass != 0).any(0), support[:, block].T, wired)
+        torch.mul(alpha.T[:, None], mass, out=out[:, :, block])
+    return out
 
 
 def _blocks(layout: Layout, settings: Settings, beta: Tensor) -> Iterator[tuple[slice, slice, slice, slice]]:

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from ..capture import Node
-from ..pieces import Components, Diagonal, Piece, pull_back
+from ..joins import Components
+from ..pieces import Diagonal, Piece, pull_back
 from .call import Call
 
 __all__ = ["affine", "gate", "homogeneous_gate", "product"]
@@ -46,18 +47,16 @@ def product(call: Call) -> Piece:
 def _elementwise(call: Call, tangent: bool) -> Piece:
     shapes = [u.shape for u in call.operands]
     shape = _output_shape(call)
+    slopes, intercept = ([], None) if tangent else _at_zero(call, shape)
     if len(shapes) == 1 and shapes[0] == shape:
         (leaf,) = call.leaves()
         if tangent:
             return Diagonal(leaf, call(leaf), intercept="tangent")
-        slope, intercept = _at_zero(call, leaf)
-        return Diagonal(leaf, call(leaf), intercept, slope, foldable=True)
+        return Diagonal(leaf, call(leaf), intercept, slopes[0], foldable=True)
     leaves = [u.detach().expand(shape).requires_grad_() for u in call.operands]
     if tangent:
-        return Components(leaves, call(*leaves), shapes, "tangent", halves=call.node.operation == "mul")
-    with torch.no_grad():
-        added = call(*(u.new_zeros((1, *u.shape[1:])) for u in call.operands))
-    return Components(leaves, call(*leaves), shapes, added if added.any() else None)
+        return Components(leaves, call(*leaves), shapes, halves=call.node.operation == "mul")
+    return Components(leaves, call(*leaves), shapes, slopes, intercept)
 
 
 def _output_shape(call: Call) -> torch.Size:
@@ -70,15 +69,13 @@ def _constants(call: Call) -> list[Tensor]:
     return [a for a in (*call.args, *call.kwargs.values()) if isinstance(a, Tensor)]
 
 
-def _at_zero(call: Call, operand: Tensor) -> tuple[Tensor, Tensor | None]:
-    """Slope and intercept of an affine operation, as small as its constants are."""
+def _at_zero(call: Call, shape: torch.Size) -> tuple[list[Tensor], Tensor | None]:
+    """Slopes and intercept of an affine operation, as small as its constants are."""
     if call.node.operation == "batch_norm":
-        small = [operand.shape[1] if d == 1 else 1 for d in range(operand.dim())]
+        small = torch.Size([size if d == 1 else 1 for d, size in enumerate(shape)])
     else:
-        small = [1] * operand.dim()
-        for constant in _constants(call):
-            small = list(torch.broadcast_shapes(small, constant.shape))
-    zero = operand.new_zeros(small).requires_grad_()
-    added = call(zero)
-    (slope,) = pull_back(added, [zero], torch.ones_like(added)[None])
-    return slope[0], added.detach() if added.any() else None
+        small = torch.Size(torch.broadcast_shapes([1] * len(shape), *(c.shape for c in _constants(call))))
+    zeros = [u.new_zeros(small).requires_grad_() for u in call.operands]
+    added = call(*zeros)
+    slopes = pull_back(added, zeros, torch.ones_like(added)[None])
+    return [slope[0] for slope in slopes], added.detach() if added.any() else None
