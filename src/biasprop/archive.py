@@ -80,16 +80,16 @@ def load(path: str | PathLike[str]) -> "Explanation":
             sources=Sources(rows, output),
             rule=str(header["rule"]),
             temperature=float(header["temperature"]),
-            target=_target(header["target"]),
+            target=_target(header["target"], several=output.dim() == 2),
         )
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise FileError(f"{path} is not a complete biasprop explanation: {error!r}.") from error
 
 
-def _target(saved: Any) -> Any:
+def _target(saved: Any, several: bool = False) -> Any:
     """JSON knows no tuples: an index of several dimensions comes back as a list."""
     if isinstance(saved, list):
-        return [tuple(index) if isinstance(index, list) else index for index in saved]
+        return [_target(t) if several else tuple(t) if isinstance(t, list) else t for t in saved]
     return saved
 
 

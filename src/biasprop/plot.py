@@ -61,8 +61,10 @@ def plot(
         A matplotlib ``Figure`` that belongs to no window; save it with ``figure.savefig``.
 
     Raises:
-        InputError: there is no such example or part, or the image does not fit.
+        InputError: there is no such example or part, the image does not fit, or there are several targets.
     """
+    if explanation.several:
+        raise InputError("A picture is of one target: explanation.for_target(0).plot().")
     if not -len(explanation.output) <= example < len(explanation.output):
         raise InputError(f"There is no example {example}: the explanation has {len(explanation.output)}.")
     if not 0 <= part < len(explanation.parts):

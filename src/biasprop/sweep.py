@@ -6,7 +6,7 @@ at hidden tensors gives their attributions (the paper's Lemma 1).
 """
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -43,19 +43,28 @@ class Swept:
 
     @staticmethod
     def join(parts: "Sequence[Swept]") -> "Swept":
-        """Sweeps of one input for several targets each, as one for all of these."""
+        """Sweeps of one input for some targets each, as one for all of these; what one does not reach is 0 there."""
         if len(parts) == 1:
             return parts[0]
-        reached = {
-            node: (value, *(torch.cat([part.reached[node][k] for part in parts]) for k in (1, 2)))
-            for node, (value, _, _) in parts[0].reached.items()
-        }
-        sources = [
-            BiasSource(rows[0].name, rows[0].operation, torch.cat([row.amount for row in rows]))
-            for rows in zip(*(part.sources for part in parts), strict=True)
-        ]
+
+        def join(tensors: list[Tensor | None]) -> Tensor:
+            shape = next(t.shape[1:] for t in tensors if t is not None)
+            sizes = [len(part.unattributed) for part in parts]
+            like = parts[0].unattributed
+            return torch.cat(
+                [like.new_zeros(n, *shape) if t is None else t for t, n in zip(tensors, sizes, strict=True)]
+            )
+
+        reached = {}
+        for node, (value, _, _) in {n: r for part in parts for n, r in part.reached.items()}.items():
+            found = [part.reached.get(node, (value, None, None)) for part in parts]
+            reached[node] = (value, join([g for _, g, _ in found]), join([beta for _, _, beta in found]))
+        longest = max(parts, key=lambda part: len(part.sources))
+        rows = {s.name: s for part in (longest, *parts) for s in part.sources}
+        amounts = [{s.name: s.amount for s in part.sources} for part in parts]
+        sources = [replace(s, amount=join([some.get(name) for some in amounts])) for name, s in rows.items()]
         unattributed, withheld = (torch.cat([getattr(p, n) for p in parts]) for n in ("unattributed", "withheld"))
-        return Swept(reached, sources, unattributed, withheld)  # type: ignore[arg-type]
+        return Swept(reached, sources, unattributed, withheld)
 
 
 def sweep(
