@@ -1,6 +1,6 @@
 """What an explanation costs, in gradients, beside what a user would pick instead.
 
-    python benchmarks/cost.py                  # the whole table: about half an hour on two cores
+    python benchmarks/cost.py                  # the whole table: about a quarter of an hour on two cores
     python benchmarks/cost.py --quick          # small networks only, a minute
 
 One *gradient* is a forward pass and the gradient of the input, of the same batch, with frozen parameters. Everything
@@ -38,7 +38,9 @@ import biasprop
 from biasprop.cli.inputs import Preparation, read
 
 DATA = Path(os.environ.get("BIASPROP_DATA", Path(__file__).parents[2] / "shared" / "data"))
-METHODS = ("bias1", "bias2", "bias3", "input * gradient", "IG, 50 steps", "DeepLIFT")
+BIAS = ("bias1", "bias2", "bias3")
+METHODS = (*BIAS, "input * gradient", "IG, 50 steps", "DeepLIFT")
+TARGETS = ("bias1, 10 targets", "bias1, all targets")
 
 
 @dataclass
@@ -106,10 +108,13 @@ def gradient(model: nn.Module, x: Tensor) -> Tensor:
 
 def methods(model: nn.Module, x: Tensor, explainer: biasprop.Explainer) -> dict[str, Callable[[], Any]]:
     """What is compared, each as a call without arguments."""
-    target = model(x).argmax(1)
+    logits = model(x)
+    target, ten = logits.argmax(1), logits.topk(10).indices
     ig, deep_lift = IntegratedGradients(model), DeepLift(model)
     return {
-        **{rule: partial(explainer, x, target, rule) for rule in ("bias1", "bias2", "bias3")},
+        **{rule: partial(explainer, x, target, rule) for rule in BIAS},
+        "bias1, 10 targets": partial(explainer, x, targets=ten),
+        "bias1, all targets": partial(explainer, x, targets="all"),
         "input * gradient": lambda: x * gradient(model, x),
         "IG, 50 steps": lambda: ig.attribute(x, target=target, n_steps=50, internal_batch_size=len(x)),
         "DeepLIFT": lambda: deep_lift.attribute(x, target=target),
@@ -199,15 +204,17 @@ def draw(rows: list[Figures], path: Path) -> None:
 
 def show(rows: list[Figures]) -> None:
     """The table on the terminal: gradients, and peak MiB behind them."""
-    table = Table("network", "size", "batch", "gradient", *METHODS, title="gradients (peak MiB)")
+    columns = [m for m in (*METHODS, *TARGETS) if any(r.method == m for r in rows)]
+    table = Table("network", "size", "batch", "gradient", *columns, "capture, first call", title="gradients (peak MiB)")
     for key in dict.fromkeys((r.network, r.size, r.batch) for r in rows):
         found = {r.method: r for r in rows if (r.network, r.size, r.batch) == key}
         cells = [
             "-" if m not in found else f"{found[m].gradients:.1f} ({found[m].memory or 0:.0f})"
-            for m in ("gradient", *METHODS)
+            for m in ("gradient", *columns)
         ]
-        table.add_row(key[0], str(key[1]), str(key[2]), *cells)
-    Console(width=150).print(table)
+        seconds = f"{found['bias1'].capture_seconds:.1f} s, {found['bias1'].first_seconds:.1f} s"
+        table.add_row(key[0], str(key[1]), str(key[2]), *cells, seconds)
+    Console(width=220).print(table)
 
 
 def main() -> None:
@@ -221,9 +228,12 @@ def main() -> None:
     warnings.simplefilter("ignore")  # Captum's
     networks = ["mlp", "squeezenet1_1"] if arguments.quick else ["mlp", "squeezenet1_1", "resnet50", "vgg16"]
     batches = [1] if arguments.quick else arguments.batches
-    plan: list[tuple[str, int, int, tuple[str, ...]]] = [
-        (n, 0 if n == "mlp" else 224, batch, METHODS) for batch in batches for n in networks
-    ]
+    plan: list[tuple[str, int, int, tuple[str, ...]]] = []
+    for batch in batches:
+        for name in networks:
+            few = METHODS if batch == 1 else tuple(m for m in METHODS if not m.startswith("IG"))  # 50 at any batch
+            many = TARGETS if name in ("mlp", "squeezenet1_1") else TARGETS[:1]
+            plan.append((name, 0 if name == "mlp" else 224, batch, (*few, *many) if batch == 1 else few))
     if not arguments.quick:
         plan += [("squeezenet1_1", size, 1, ("bias1", "bias3")) for size in (64, 128, 320, 448)]
         plan += [("squeezenet1_1", 224, batch, ("bias1", "bias3")) for batch in (2, 4)]

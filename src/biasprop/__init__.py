@@ -8,6 +8,13 @@ print(explanation)
 
 from . import operations, rules
 from .archive import load
+from .bias_free import (
+    HomogeneousLift,
+    UncenteredBatchNorm1d,
+    UncenteredBatchNorm2d,
+    UncenteredBatchNorm3d,
+    remove_bias,
+)
 from .captum import BiasBackprop
 from .errors import (
     BiaspropError,
@@ -15,6 +22,7 @@ from .errors import (
     CompletenessError,
     FileError,
     InputError,
+    NotHomogeneous,
     RuleError,
     SourceError,
     TargetError,
@@ -22,7 +30,9 @@ from .errors import (
 )
 from .explainer import Explainer, explain, explainer
 from .explanation import Explanation
+from .homogeneity import Homogeneity, homogeneity
 from .regions import Regions
+from .xgradient import XGradient, gini, sparsity_loss
 
 __all__ = [
     "BiasBackprop",
@@ -32,15 +42,26 @@ __all__ = [
     "Explainer",
     "Explanation",
     "FileError",
+    "Homogeneity",
+    "HomogeneousLift",
     "InputError",
+    "NotHomogeneous",
     "Regions",
     "RuleError",
     "SourceError",
     "TargetError",
+    "UncenteredBatchNorm1d",
+    "UncenteredBatchNorm2d",
+    "UncenteredBatchNorm3d",
     "UnsupportedOperation",
+    "XGradient",
     "explain",
     "explainer",
+    "gini",
+    "homogeneity",
     "load",
     "operations",
+    "remove_bias",
     "rules",
+    "sparsity_loss",
 ]

@@ -6,6 +6,7 @@ __all__ = [
     "CompletenessError",
     "FileError",
     "InputError",
+    "NotHomogeneous",
     "RuleError",
     "SourceError",
     "TargetError",
@@ -47,3 +48,7 @@ class SourceError(BiaspropError):
 
 class FileError(BiaspropError):
     """A file is missing, unreadable, of the wrong kind, unsafe, or cannot be written."""
+
+
+class NotHomogeneous(BiaspropError):
+    """X-Gradient was asked of a network that is not homogeneous; the message names what breaks it."""

@@ -1,4 +1,4 @@
-"""The command line: ``biasprop explain``, ``biasprop demo``."""
+"""The command line: ``biasprop explain``, ``biasprop demo``, ``biasprop xdnn``."""
 
 import sys
 
@@ -7,6 +7,7 @@ import typer
 from ..errors import BiaspropError
 from .demo import demo
 from .explain import explain
+from .xdnn import xdnn
 
 __all__ = ["app", "main"]
 
@@ -19,6 +20,7 @@ app = typer.Typer(
 )
 app.command()(explain)
 app.command()(demo)
+app.add_typer(xdnn, name="xdnn")
 
 
 def main() -> None:

@@ -1,0 +1,85 @@
+"""``biasprop xdnn check`` and ``biasprop xdnn convert``: is a network without bias, and a copy that is."""
+
+import warnings
+from pathlib import Path
+from typing import Annotated
+
+import torch
+from rich.console import Console
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from typer import Argument, BadParameter, Exit, Option, Typer
+
+from ..bias_free import remove_bias
+from ..errors import CaptureError, InputError
+from ..files import write_atomically
+from ..homogeneity import homogeneity
+from .models import load_model
+
+__all__ = ["xdnn"]
+
+xdnn = Typer(help="Networks without a bias: check that it is gone, or make a copy without.", no_args_is_help=True)
+
+Model = Annotated[str, Option(help="torchvision:NAME, timm:NAME, package.module:factory, or net.pt2.")]
+Weights = Annotated[Path | None, Option(help=".safetensors, or .pt/.pth that hold a state dict.")]
+Shape = Annotated[str, Option(help="Shape of one input, e.g. 3,224,224 or 18; it is drawn at random.")]
+
+
+@xdnn.command()
+def check(model: Model, weights: Weights = None, shape: Shape = "3,224,224") -> None:
+    """Whether the network is nonnegatively homogeneous, F(a x) = a^k F(x), and what breaks it.
+
+    Exit status 0: homogeneous; 1: not; 2: an error.
+    """
+    report = homogeneity(load_model(model, weights), _example(shape))
+    Console(soft_wrap=True, highlight=False, markup=False).print(str(report))
+    if not report.homogeneous:
+        raise Exit(1)
+
+
+@xdnn.command()
+def convert(
+    output: Annotated[Path, Argument(help="Where to write: net.pt2 (the network) or net.safetensors (its weights).")],
+    model: Model,
+    weights: Weights = None,
+    shape: Shape = "3,224,224",
+) -> None:
+    """Write a copy of the network without additive constants; a warm start, to be trained further."""
+    console = Console(soft_wrap=True, highlight=False, markup=False)
+    if output.suffix not in (".pt2", ".safetensors"):
+        raise InputError(f"{output} must end in .pt2 (the network) or .safetensors (its weights).")
+    x = _example(shape)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        made = remove_bias(load_model(model, weights), x)
+    for warning in {str(w.message): None for w in caught if "bias" in str(w.message) or "Left" in str(w.message)}:
+        console.print(warning)
+    write_atomically(output, lambda temporary: _write(made, x, Path(temporary), output.suffix))
+    console.print(f"{output}: {homogeneity(made, x)}")
+    console.print("It is another function than the trained network: train it further before you use it.")
+
+
+def _write(model: nn.Module, x: Tensor, path: Path, suffix: str) -> None:
+    if suffix == ".safetensors":
+        save_file({name: t.contiguous().clone() for name, t in model.state_dict().items()}, path)
+        return
+    batch = torch.export.Dim("batch", min=1)
+    try:
+        try:
+            program = torch.export.export(model, (torch.cat([x, x]),), dynamic_shapes=({0: batch},))
+        except Exception:  # a model whose forward fixes its batch
+            program = torch.export.export(model, (x,))
+        with path.open("wb") as file:
+            torch.export.save(program, file)
+    except Exception as error:
+        raise CaptureError(f"torch.export cannot write this model: {str(error).splitlines()[0]}") from error
+
+
+def _example(shape: str) -> Tensor:
+    try:
+        sizes = [int(size) for size in shape.split(",")]
+        if min(sizes) < 1:
+            raise ValueError
+    except ValueError:
+        raise BadParameter(f"--shape must be positive numbers such as 3,224,224, not {shape!r}.") from None
+    return torch.randn(1, *sizes, generator=torch.Generator().manual_seed(0))

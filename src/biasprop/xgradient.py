@@ -1,0 +1,173 @@
+"""X-Gradient: integrated gradients of a homogeneous network for the price of one gradient.
+
+For a network of degree k, integrated gradients from the zero baseline are ``x * dF/dx / k`` (Hesse, Schaub-Meyer &
+Roth, NeurIPS 2021, Proposition 1; spec section 8). Captum is not imported.
+"""
+
+import copy
+from functools import wraps
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .errors import InputError, NotHomogeneous, TargetError
+from .homogeneity import Homogeneity, homogeneity
+
+__all__ = ["XGradient", "gini", "sparsity_loss"]
+
+
+def _public(method: Any) -> Any:
+    """``captum.attr.NoiseTunnel`` looks for ``attribute.__wrapped__``."""
+
+    @wraps(method)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return method(*args, **kwargs)
+
+    return call
+
+
+class XGradient:
+    """Axiomatic attributions of a homogeneous network: one forward and one backward pass, with Captum's semantics.
+
+    At the first call for each shape of input the network is checked (`biasprop.homogeneity`, some seconds).
+    """
+
+    multiplies_by_inputs = True
+
+    def __init__(self, model: nn.Module, degree: float | None = None, check: bool = True) -> None:
+        """An attribution method of ``model``.
+
+        Args:
+            model: the network, in eval or (for training with an attribution prior) training mode.
+            degree: k; None finds it out.
+            check: refuse a network that is not homogeneous of this degree. ``False`` gives ``x * gradient / degree``
+                for any network; degree None is then 1.
+
+        Raises:
+            InputError: the degree is not positive.
+        """
+        if degree is not None and not degree > 0:
+            raise InputError(f"The degree must be positive, not {degree!r}.")
+        self.forward_func = model
+        self.degree, self.check = degree, check
+        self._reports: dict[Any, Homogeneity] = {}
+
+    def has_convergence_delta(self) -> bool:
+        """True: `attribute` can return one."""
+        return True
+
+    @_public
+    def attribute(
+        self,
+        inputs: Tensor | tuple[Tensor, ...],
+        target: Any = None,
+        additional_forward_args: Any = None,
+        return_convergence_delta: bool = False,
+        create_graph: bool = False,
+    ) -> Any:
+        """``x * dF/dx / k``, like ``inputs``: a tensor for a tensor, a tuple for a tuple.
+
+        Args:
+            inputs: of shape ``(N, ...)``.
+            target: as in Captum: an int, a tuple, a list or tensor with one per example; None for one output.
+            additional_forward_args: passed on, not attributed.
+            return_convergence_delta: also return ``sum(attributions) - F(x)``, ``(N,)``.
+            create_graph: keep the graph, to train with a loss on the attributions (see `sparsity_loss`).
+
+        Raises:
+            NotHomogeneous: the network is not homogeneous (and ``check`` is on); the message names what breaks it.
+            TargetError: the target does not select one number per example.
+        """
+        given = inputs if isinstance(inputs, tuple) else (inputs,)
+        more = () if additional_forward_args is None else additional_forward_args
+        more = more if isinstance(more, tuple) else (more,)
+        degree = self._degree(given, more)
+        with torch.enable_grad():
+            x = tuple(i if create_graph and i.requires_grad else i.detach().requires_grad_() for i in given)
+            f = _select(self.forward_func(*x, *more), target, len(x[0]))
+            gradients = torch.autograd.grad(
+                f.sum(), x, create_graph=create_graph, allow_unused=True, materialize_grads=True
+            )
+            attributions = tuple(i * g / degree for i, g in zip(x, gradients, strict=True))
+        if not create_graph:
+            attributions, f = tuple(a.detach() for a in attributions), f.detach()
+        result = attributions if isinstance(inputs, tuple) else attributions[0]
+        if not return_convergence_delta:
+            return result
+        return result, torch.stack([a.flatten(1).sum(1) for a in attributions]).sum(0) - f
+
+    def _degree(self, inputs: tuple[Tensor, ...], more: tuple[Any, ...]) -> float:
+        if not self.check:
+            return self.degree or 1.0
+        key = tuple((i.shape[1:], i.dtype) for i in inputs)
+        if key not in self._reports:
+            model = self.forward_func
+            if any(module.training for module in model.modules()):
+                model = copy.deepcopy(model).eval()
+            with torch.no_grad():
+                self._reports[key] = homogeneity(model, tuple(i.detach() for i in inputs), more or None)
+        report = self._reports[key]
+        if report.degree is None or (self.degree is not None and report.degree != self.degree):
+            found = f"its degree is {report.degree:g}." if report.degree is not None else str(report)
+            raise NotHomogeneous(
+                f"X-Gradient is exact for homogeneous networks only: {found}\nRemove what breaks it with "
+                "biasprop.remove_bias, use biasprop.BiasBackprop or Captum's IntegratedGradients, or pass check=False."
+            )
+        if report.degree <= 0:
+            raise NotHomogeneous(
+                f"The network has degree {report.degree:g}: its integrated gradients have no such form."
+            )
+        return report.degree
+
+
+def _select(output: Any, target: Any, batch: int) -> Tensor:
+    """One number per example, as Captum selects it."""
+    if not isinstance(output, Tensor) or output.shape[:1] != (batch,):
+        raise TargetError("The model must return one tensor with the examples first.")
+    if target is None:
+        if output[0].numel() != 1:
+            raise TargetError(f"The model has {output[0].numel()} outputs per example: give a target.")
+        return output.reshape(batch)
+    index = torch.as_tensor(target, device=output.device)
+    if isinstance(target, tuple) or index.dim() == 0 or index.numel() == 1:
+        index = index.reshape(1, -1).expand(batch, -1)
+    index = index.reshape(batch, -1) if index.shape[0] == batch else index
+    sizes = output.shape[1:]
+    if index.is_floating_point() or index.shape != (batch, len(sizes)):
+        raise TargetError(f"The target must index {len(sizes)} dimensions, for one example or for all {batch}.")
+    for size, column in zip(sizes, index.unbind(1), strict=True):
+        if ((column >= size) | (column < -size)).any():
+            raise TargetError(f"Target {target!r} is out of range for outputs of shape {tuple(sizes)}.")
+    return output[(torch.arange(batch, device=output.device), *index.unbind(1))]
+
+
+def gini(values: Tensor) -> Tensor:
+    """The Gini coefficient ``sum_ij |v_i - v_j| / (2 n^2 mean v)`` of non-negative values, differentiable.
+
+    0 if all are equal, ``1 - 1/n`` if one has everything (Hesse et al., NeurIPS 2021, section 4.3).
+
+    Args:
+        values: shape ``(n,)``, not negative and not all zero.
+
+    Raises:
+        InputError: they are.
+    """
+    values = values.flatten()
+    if not values.isfinite().all() or (values < 0).any() or not values.sum() > 0:
+        raise InputError("The Gini coefficient needs finite values, none negative and not all zero.")
+    n = len(values)
+    rank = 2 * torch.arange(1, n + 1, device=values.device, dtype=values.dtype) - n - 1
+    return (rank * values.sort().values).sum() / (n * values.sum())
+
+
+def sparsity_loss(attributions: Tensor) -> Tensor:
+    """``-gini(mean over the batch of |A|)``: the attribution prior for sparse use of features, to be minimised.
+
+    Args:
+        attributions: ``(N, ...)``, made with ``create_graph=True``.
+
+    Raises:
+        InputError: every attribution is zero, or one is not finite.
+    """
+    return -gini(attributions.abs().mean(0))

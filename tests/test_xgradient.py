@@ -1,0 +1,160 @@
+"""X-Gradient is integrated gradients from the zero baseline, at the price of one gradient."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from captum.attr import IntegratedGradients, NoiseTunnel
+from conftest import randomise
+from torch import nn
+from torchvision import models
+
+import biasprop
+from biasprop import InputError, NotHomogeneous, TargetError, XGradient, gini, remove_bias, sparsity_loss
+
+
+class FixupBlock(nn.Module):
+    def __init__(self, width, out, stride):
+        super().__init__()
+        self.conv1 = nn.Conv2d(width, out, 3, stride, 1, bias=False)
+        self.conv2 = nn.Conv2d(out, out, 3, 1, 1, bias=False)
+        self.down = nn.Conv2d(width, out, 1, stride, bias=False)
+        self.bias1a, self.bias1b, self.bias2a, self.bias2b = (nn.Parameter(0.1 * torch.randn(1)) for _ in range(4))
+        self.scale = nn.Parameter(torch.ones(1))
+
+    def forward(self, x):
+        out = F.relu(self.conv1(x + self.bias1a) + self.bias1b)
+        return F.relu(self.conv2(out + self.bias2a) * self.scale + self.bias2b + self.down(x))
+
+
+def fixup():
+    return nn.Sequential(
+        FixupBlock(3, 8, 1), FixupBlock(8, 16, 2), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 10)
+    )
+
+
+def mlp():
+    return nn.Sequential(nn.Linear(12, 20), nn.LeakyReLU(0.2), nn.Linear(20, 20), nn.LeakyReLU(), nn.Linear(20, 10))
+
+
+NETWORKS = {
+    "alexnet": (lambda: models.alexnet(weights=None), (3, 64, 64)),
+    "vgg16": (lambda: models.vgg16(weights=None), (3, 32, 32)),
+    "resnet18": (lambda: models.resnet18(weights=None), (3, 32, 32)),
+    "fixup": (fixup, (3, 16, 16)),
+    "mlp": (mlp, (12,)),
+}
+
+
+def integrated(model, x, target):
+    """Captum keeps the weights of the steps in float32; those of this method, 1/128, are exact there."""
+    options = {"n_steps": 128, "method": "riemann_middle", "internal_batch_size": 32}
+    return IntegratedGradients(model).attribute(x, target=target, **options)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_it_is_integrated_gradients_and_sums_to_the_output_and_scales(name):
+    make, shape = NETWORKS[name]
+    model = randomise(make()).requires_grad_(False)
+    model = remove_bias(model, torch.randn(1, *shape)).double()
+    x, target = torch.randn(2, *shape, dtype=torch.float64), [1, 7]
+    method = XGradient(model)
+    found, delta = method.attribute(x, target, return_convergence_delta=True)
+    expected = integrated(model, x, target)
+    assert (found - expected).abs().sum() <= 1e-10 * expected.abs().sum()
+    output = model(x)[[0, 1], target]
+    assert (delta.abs() <= 1e-10 * found.abs().flatten(1).sum(1)).all()
+    torch.testing.assert_close(found.flatten(1).sum(1), output)
+    torch.testing.assert_close(method.attribute(3 * x, target), 3 * found)
+
+
+@pytest.mark.parametrize("name", ["alexnet", "fixup", "mlp"])
+def test_a_network_with_biases_is_refused_and_far_from_integrated_gradients(name):
+    make, shape = NETWORKS[name]
+    model, x = randomise(make()).requires_grad_(False).double(), torch.randn(1, *shape, dtype=torch.float64)
+    with pytest.raises(NotHomogeneous, match="adds a constant|its bias is a constant"):
+        XGradient(model).attribute(x, 0)
+    unchecked, expected = XGradient(model, check=False).attribute(x, 0), integrated(model, x, 0)
+    assert (unchecked - expected).abs().sum() > 0.02 * expected.abs().sum()
+
+
+def test_degree_two():
+    class Squared(nn.Module):
+        def forward(self, x):
+            return F.relu(x @ torch.linspace(-1, 1, 12, dtype=x.dtype).reshape(4, 3)).square()
+
+    x = torch.randn(5, 4, dtype=torch.float64)
+    model = Squared().eval()
+    found = XGradient(model).attribute(x, 2)
+    torch.testing.assert_close(found.sum(1), model(x)[:, 2])
+    torch.testing.assert_close(found, integrated(model, x, 2))
+    torch.testing.assert_close(XGradient(model, degree=2, check=False).attribute(x, 2), found)
+    with pytest.raises(NotHomogeneous, match="its degree is 2"):
+        XGradient(model, degree=1).attribute(x, 2)
+
+
+def test_captums_way_of_calling():
+    model = nn.Sequential(nn.Linear(4, 6, bias=False), nn.ReLU(), nn.Linear(6, 3, bias=False)).double().eval()
+    x, method = torch.randn(4, 4, dtype=torch.float64), XGradient(model)
+    one = method.attribute(x, 1)
+    torch.testing.assert_close(method.attribute((x,), target=1)[0], one)
+    torch.testing.assert_close(method.attribute(x, torch.tensor([1, 1, 1, 1])), one)
+    torch.testing.assert_close(method.attribute(x, [(1,), (1,), (1,), (1,)]), one)
+    with torch.no_grad():
+        torch.testing.assert_close(method.attribute(x, 1), one)
+    assert not one.requires_grad
+    noisy = NoiseTunnel(method).attribute(x, nt_type="smoothgrad", nt_samples=3, stdevs=0.0, target=1)
+    torch.testing.assert_close(noisy, one)
+    single = nn.Sequential(nn.Linear(4, 1, bias=False), nn.Flatten(0)).double().eval()
+    torch.testing.assert_close(XGradient(single).attribute(x).sum(1), single(x).detach())
+
+
+@pytest.mark.parametrize("target", [None, 3, -4, [0, 1], 0.5, [[0, 1]] * 4, (0, 1)])
+def test_wrong_targets(target):
+    model = nn.Linear(4, 3, bias=False).eval()
+    with pytest.raises(TargetError):
+        XGradient(model).attribute(torch.randn(4, 4), target)
+
+
+@pytest.mark.parametrize("degree", [0, -1, float("nan")])
+def test_wrong_degrees(degree):
+    with pytest.raises(InputError, match="positive"):
+        XGradient(nn.Linear(2, 2, bias=False), degree=degree)
+
+
+def test_training_with_an_attribution_prior_makes_attributions_sparse():
+    torch.manual_seed(0)
+    x = torch.randn(200, 12)
+    y = (x[:, 0] > 0).float()
+
+    def train(weight):
+        torch.manual_seed(1)
+        model = nn.Sequential(nn.Linear(12, 32, bias=False), nn.ReLU(), nn.Dropout(0.1), nn.Linear(32, 1, bias=False))
+        model.append(nn.Flatten(0))
+        method, optimiser = XGradient(model), torch.optim.Adam(model.parameters(), 1e-2)
+        for _ in range(60):
+            prior = sparsity_loss(method.attribute(x, create_graph=True))
+            loss = F.binary_cross_entropy_with_logits(model(x), y) + weight * prior
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+        assert all(p.grad is not None for p in model.parameters())
+        return gini(method.attribute(x).abs().mean(0)).item()
+
+    assert train(1.0) > train(0.0) + 0.05
+
+
+def test_gini():
+    values = torch.rand(30, dtype=torch.float64)
+    pairs = (values[:, None] - values).abs().sum() / (2 * 30**2 * values.mean())
+    torch.testing.assert_close(gini(values), pairs)
+    assert gini(torch.ones(5)) == 0
+    assert gini(torch.tensor([0.0, 0, 0, 2])).item() == pytest.approx(0.75)
+    for wrong in (torch.zeros(4), torch.tensor([1.0, -1]), torch.tensor([1.0, float("nan")])):
+        with pytest.raises(InputError, match="Gini"):
+            gini(wrong)
+    with pytest.raises(InputError, match="Gini"):
+        sparsity_loss(torch.zeros(3, 4))
+
+
+def test_public_names():
+    assert issubclass(NotHomogeneous, biasprop.BiaspropError)
