@@ -31,7 +31,8 @@ def check(model: Model, weights: Weights = None, shape: Shape = "3,224,224") -> 
 
     Exit status 0: homogeneous; 1: not; 2: an error.
     """
-    report = homogeneity(load_model(model, weights), _example(shape))
+    x = _example(shape)
+    report = homogeneity(load_model(model, weights), x)
     Console(soft_wrap=True, highlight=False, markup=False).print(str(report))
     if not report.homogeneous:
         raise Exit(1)
