@@ -21,7 +21,7 @@ def test_the_readmes_examples_run(tmp_path, monkeypatch):
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 26 * 26, 3)).eval()
     scope = {"model": model, "x": torch.randn(2, 3, 28, 28)}
     examples = blocks("example")
-    assert len(examples) == 2
+    assert len(examples) == 3
     for example in examples:
         exec(example, scope)
     assert (tmp_path / "explanation.png").stat().st_size > 10_000
