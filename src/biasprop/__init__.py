@@ -6,7 +6,7 @@ explanation = biasprop.explain(model, x)
 print(explanation)
 """
 
-from . import operations, rules
+from . import metrics, operations, rules
 from .archive import load
 from .bias_free import (
     HomogeneousLift,
@@ -60,6 +60,7 @@ __all__ = [
     "gini",
     "homogeneity",
     "load",
+    "metrics",
     "operations",
     "remove_bias",
     "rules",
