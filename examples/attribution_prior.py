@@ -119,7 +119,7 @@ def draw(results: list[dict[str, float]], path: Path) -> None:
         values = [r[name] for r in results]
         axis.plot(values, [i + 0.18] * len(values), "|", color="0.6")
         axis.errorbar(fmean(values), i, xerr=error(values), fmt="o", color="C0", capsize=4)
-        axis.annotate(f"{fmean(values):.3f}", (fmean(values), i), (0, -14), textcoords="offset points", ha="center")
+        axis.annotate(f"{fmean(values):.3f}", (fmean(values), i), (0, 7), textcoords="offset points", ha="center")
     axis.set_yticks(range(len(METHODS)), METHODS)
     axis.invert_yaxis()
     axis.set_xlabel(f"test ROC-AUC, {len(results)} splits: mean and standard error (marks: single splits)")
