@@ -121,7 +121,7 @@ def draw(results: list[dict[str, float]], path: Path) -> None:
         axis.errorbar(fmean(values), i, xerr=error(values), fmt="o", color="C0", capsize=4)
         axis.annotate(f"{fmean(values):.3f}", (fmean(values), i), (0, 7), textcoords="offset points", ha="center")
     axis.set_yticks(range(len(METHODS)), METHODS)
-    axis.invert_yaxis()
+    axis.set_ylim(len(METHODS) - 0.5, -0.7)
     axis.set_xlabel(f"test ROC-AUC, {len(results)} splits: mean and standard error (marks: single splits)")
     figure.savefig(path, dpi=120)
 

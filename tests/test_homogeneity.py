@@ -274,3 +274,36 @@ def test_an_unknown_operation_is_named():
 def test_a_training_mode_model_is_refused():
     with pytest.raises(biasprop.CaptureError):
         homogeneity(nn.Sequential(nn.Linear(3, 2), nn.Dropout()), torch.randn(2, 3))
+
+
+class Written(nn.Module):
+    def forward(self, x):
+        y = x.clone()
+        y[:, 0] = 1
+        return y
+
+
+class Recurrent(nn.Module):
+    """Its initial state is float32, whatever the input is."""
+
+    def __init__(self):
+        super().__init__()
+        self.rnn = nn.LSTM(4, 3, batch_first=True)
+
+    def forward(self, x):
+        return self.rnn(x)[0][:, -1]
+
+
+def test_a_constant_written_in_place_and_a_precision_written_in_the_code():
+    report = homogeneity(Written().eval(), torch.randn(2, 4))
+    assert report.degree is None
+    assert report.agree
+    report = homogeneity(Recurrent().eval(), torch.randn(2, 5, 4))
+    assert report.degree is None
+    assert report.agree
+    assert "lstm" in str(report)
+
+
+def test_a_norm_that_cannot_be_replaced_is_named():
+    with pytest.warns(UserWarning, match="running mean of 0"):
+        remove_bias(nn.Sequential(nn.SyncBatchNorm(4)).eval())

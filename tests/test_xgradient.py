@@ -115,6 +115,13 @@ def test_wrong_targets(target):
         XGradient(model).attribute(torch.randn(4, 4), target)
 
 
+@pytest.mark.parametrize("x", ["x", torch.ones(2, 4).long(), torch.full((2, 4), float("nan")), torch.randn(0, 4)])
+@pytest.mark.parametrize("check", [True, False])
+def test_wrong_inputs(x, check):
+    with pytest.raises(InputError):
+        XGradient(nn.Linear(4, 3, bias=False).eval(), check=check).attribute(x, 0)
+
+
 @pytest.mark.parametrize("degree", [0, -1, float("nan")])
 def test_wrong_degrees(degree):
     with pytest.raises(InputError, match="positive"):

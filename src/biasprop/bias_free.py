@@ -159,6 +159,11 @@ def remove_bias(model: nn.Module, x: Tensor | tuple[Tensor, ...] | None = None) 
     """
     made = copy.deepcopy(model)
     removed = _remove_from_modules(made)
+    left = [name for name, module in made.named_modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    if left:
+        warnings.warn(
+            f"Left, because it is no BatchNorm1d, 2d or 3d: the running mean of {', '.join(left)}.", stacklevel=2
+        )
     if x is not None:
         removed += _remove_added_parameters(made, x)
         _warn_of_the_rest(made, x)

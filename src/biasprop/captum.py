@@ -12,10 +12,10 @@ from .operations import Operation
 from .rules import Rule
 from .target import Target
 
-__all__ = ["BiasBackprop"]
+__all__ = ["BiasBackprop", "visible_to_noise_tunnel"]
 
 
-def _public(method: Callable[..., Any]) -> Callable[..., Any]:
+def visible_to_noise_tunnel(method: Callable[..., Any]) -> Callable[..., Any]:
     """``captum.attr.NoiseTunnel`` looks for ``attribute.__wrapped__``."""
 
     @wraps(method)
@@ -52,7 +52,7 @@ class BiasBackprop:
         """True: `attribute` can return one."""
         return True
 
-    @_public
+    @visible_to_noise_tunnel
     def attribute(
         self,
         inputs: Tensor | tuple[Tensor, ...],

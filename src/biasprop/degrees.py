@@ -235,6 +235,10 @@ def _written(call: _Scaling) -> Degree:
     return call.common([a for a in pytree.tree_leaves(call.args, is_leaf=_is_node) if isinstance(a, Node | Tensor)])
 
 
+def _filled(call: _Scaling) -> Degree:
+    return call.degree(call.args[1])
+
+
 def _normalisation(call: _Scaling) -> Degree:
     """Layer, group and root-mean-square norm would have degree 0, were it not for ``eps``."""
     degree = call.degree(call.args[0])
@@ -298,6 +302,7 @@ FAMILIES: Mapping[Rule, str] = MappingProxyType(
         _comparison: "gt ge lt le eq ne",
         _where: "where",
         _masked: "masked_fill",
+        _filled: "fill",
         _pad: "pad constant_pad_nd",
         _written: "slice_scatter select_scatter index_put index_fill masked_scatter scatter diagonal_scatter overwrite",
         _normalisation: "layer_norm native_layer_norm group_norm native_group_norm instance_norm rms_norm "

@@ -5,6 +5,7 @@ Found twice: from the graph, which names every operation that breaks it (`biaspr
 ``x * dF/dx / k`` (Hesse, Schaub-Meyer & Roth, NeurIPS 2021): see `biasprop.XGradient`.
 """
 
+import copy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +15,6 @@ from torch.utils import _pytree as pytree
 
 from .degrees import Breaker, propagate
 from .explainer import Explainer
-from .linearize import run
 
 __all__ = ["SCALES", "Homogeneity", "homogeneity"]
 
@@ -22,6 +22,7 @@ SCALES = (1e-3, 0.5, 2.0, 1e3)
 """What the input is scaled by to try it."""
 
 TOLERANCE = 1e-9  # relative, in float64
+TOLERANCE_IN_ITS_OWN_PRECISION = 1e-3
 
 
 @dataclass(frozen=True)
@@ -31,13 +32,16 @@ class Homogeneity:
     Attributes:
         degree: k, or None where the network has none.
         breakers: the operations that break homogeneity, in the network's order.
-        errors: for each scale a, ``max |F(a x) - a^k F(x)|`` relative to ``max |a^k F(x)|``, in float64, with the
-            degree that the network has, or would have without its breakers.
+        errors: for each scale a, ``max |F(a x) - a^k F(x)|`` relative to ``max |a^k F(x)|``, with the degree that the
+            network has, or would have without its breakers; in float64, on a copy of the model, unless the model's
+            own code fixes another precision.
+        tolerance: the error at which it still holds.
     """
 
     degree: float | None
     breakers: tuple[Breaker, ...]
     errors: dict[float, float] = field(default_factory=dict)
+    tolerance: float = TOLERANCE
 
     @property
     def homogeneous(self) -> bool:
@@ -47,7 +51,7 @@ class Homogeneity:
     @property
     def holds(self) -> bool:
         """Whether it held at every scale that was tried."""
-        return max(self.errors.values(), default=0.0) <= TOLERANCE
+        return max(self.errors.values(), default=0.0) <= self.tolerance
 
     @property
     def agree(self) -> bool:
@@ -92,16 +96,23 @@ def homogeneity(model: nn.Module, x: Tensor | tuple[Tensor, ...], additional_for
             listed = " and ".join(f"{d:g}" for d in kinds)
             breakers = [*breakers, Breaker("output", "output", f"its parts have degrees {listed}")]
         k = kinds[-1] if kinds else 1.0
-        exact = {node: _double(value) for node, value in parameters.items()}
-        extras = pytree.tree_map_only(Tensor, _double, extras)
+        try:
+            exact = copy.deepcopy(model).double()
+            errors, tolerance = _try(exact, k, *pytree.tree_map_only(Tensor, _double, (inputs, extras))), TOLERANCE
+        except RuntimeError:  # a precision is written into the model's own code
+            errors, tolerance = _try(model, k, inputs, extras), TOLERANCE_IN_ITS_OWN_PRECISION
+    return Homogeneity(None if breakers else k, tuple(breakers), errors, tolerance)
 
-        def outputs(scale: float) -> list[Tensor]:
-            flat = pytree.tree_leaves(run(graph, exact, tuple(scale * i.double() for i in inputs), extras))
-            return [o.double() for o in flat if isinstance(o, Tensor)]
 
-        once = outputs(1.0)
-        errors = {a: _miss(outputs(a), [a**k * o for o in once]) for a in SCALES}
-    return Homogeneity(None if breakers else k, tuple(breakers), errors)
+def _try(model: nn.Module, k: float, inputs: tuple[Tensor, ...], extras: tuple[Any, ...]) -> dict[float, float]:
+    """The error at each scale, of the model itself."""
+
+    def outputs(scale: float) -> list[Tensor]:
+        flat = pytree.tree_leaves(model(*(scale * i for i in inputs), *extras))
+        return [o.double() for o in flat if isinstance(o, Tensor)]
+
+    once = outputs(1.0)
+    return {a: _miss(outputs(a), [a**k * o for o in once]) for a in SCALES}
 
 
 def _double(value: Tensor) -> Tensor:

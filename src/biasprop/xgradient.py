@@ -5,26 +5,17 @@ Roth, NeurIPS 2021, Proposition 1; spec section 8). Captum is not imported.
 """
 
 import copy
-from functools import wraps
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from .captum import visible_to_noise_tunnel
+from .checks import check_input
 from .errors import InputError, NotHomogeneous, TargetError
 from .homogeneity import Homogeneity, homogeneity
 
 __all__ = ["XGradient", "gini", "sparsity_loss"]
-
-
-def _public(method: Any) -> Any:
-    """``captum.attr.NoiseTunnel`` looks for ``attribute.__wrapped__``."""
-
-    @wraps(method)
-    def call(*args: Any, **kwargs: Any) -> Any:
-        return method(*args, **kwargs)
-
-    return call
 
 
 class XGradient:
@@ -57,7 +48,7 @@ class XGradient:
         """True: `attribute` can return one."""
         return True
 
-    @_public
+    @visible_to_noise_tunnel
     def attribute(
         self,
         inputs: Tensor | tuple[Tensor, ...],
@@ -77,11 +68,14 @@ class XGradient:
 
         Raises:
             NotHomogeneous: the network is not homogeneous (and ``check`` is on); the message names what breaks it.
+            InputError: an input is not a finite tensor of the model's dtype and device.
             TargetError: the target does not select one number per example.
         """
         given = inputs if isinstance(inputs, tuple) else (inputs,)
         more = () if additional_forward_args is None else additional_forward_args
         more = more if isinstance(more, tuple) else (more,)
+        for i, tensor in enumerate(given):
+            check_input(tensor, "The input" if len(given) == 1 else f"Input {i}", self.forward_func)
         degree = self._degree(given, more)
         with torch.enable_grad():
             x = tuple(i if create_graph and i.requires_grad else i.detach().requires_grad_() for i in given)
