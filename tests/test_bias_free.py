@@ -104,6 +104,14 @@ def test_the_original_is_left_alone_and_the_copy_runs_without_any_bias():
     assert {n for n, _ in made.named_parameters()} < {n for n, _ in model.named_parameters()}
 
 
+def test_attention_runs_without_gradients_too():
+    """Then torch takes a path of its own, which reads every bias."""
+    made = without_bias(nn.TransformerEncoderLayer(8, 2, batch_first=True)).eval()
+    x = torch.randn(2, 5, 8)
+    with torch.no_grad():
+        torch.testing.assert_close(made(x), made(x.requires_grad_()).detach(), rtol=1e-4, atol=1e-5)
+
+
 def test_nothing_to_remove_is_said():
     model = nn.Sequential(nn.Linear(3, 4, bias=False), nn.ReLU(), nn.Linear(4, 2, bias=False)).eval()
     with pytest.warns(UserWarning, match="no bias to remove"):

@@ -182,20 +182,22 @@ def _remove_from_modules(model: nn.Module) -> int:
                     removed += 1
     if any(isinstance(model, kind) for kind, _ in NORMS):
         raise InputError("The model is a batch norm itself: use UncenteredBatchNorm1d, 2d or 3d.")
+    read = {part for module in model.modules() if isinstance(module, READERS) for part in module.modules()}
     for module in model.modules():
         for name, parameter in list(module.named_parameters(recurse=False)):
             if "bias" not in name:
                 continue
             removed += 1
-            if name == "bias" and isinstance(module, OPTIONAL_BIAS):
+            if name == "bias" and isinstance(module, OPTIONAL_BIAS) and module not in read:
                 module.register_parameter("bias", None)
             else:
                 _replace_by_zeros(module, name, parameter)
     return removed
 
 
-# Modules whose forward takes a bias of None.
-OPTIONAL_BIAS = (nn.Linear, nn.modules.conv._ConvNd, nn.LayerNorm)
+# Modules whose forward takes a bias of None, except within those that read the biases of their parts themselves.
+OPTIONAL_BIAS = (nn.Linear, nn.LayerNorm, nn.modules.conv._ConvNd)
+READERS = (nn.MultiheadAttention, nn.TransformerEncoderLayer, nn.TransformerDecoderLayer)
 
 
 def _replace_by_zeros(module: nn.Module, name: str, parameter: Tensor) -> None:
