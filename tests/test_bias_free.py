@@ -132,6 +132,9 @@ def test_shared_modules_stay_shared():
     made = without_bias(nn.Sequential(shared, nn.ReLU(), shared))
     assert made[0] is made[2]
     assert made[0].bias is None
+    norm = nn.BatchNorm1d(4)
+    made = without_bias(nn.Sequential(norm, nn.Sequential(nn.ReLU(), norm), norm))
+    assert made[0] is made[1][1] is made[2]
 
 
 def test_after_removal_bias_backpropagation_has_nothing_to_attribute():

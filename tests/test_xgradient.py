@@ -163,5 +163,30 @@ def test_gini():
         sparsity_loss(torch.zeros(3, 4))
 
 
+def test_a_bias_that_is_zero_only_at_first_is_refused():
+    model = nn.Sequential(nn.Linear(4, 5, bias=False), nn.BatchNorm1d(5), nn.ReLU(), nn.Linear(5, 2, bias=False))
+    x = torch.randn(6, 4)
+    with pytest.raises(NotHomogeneous, match="batch_norm"):
+        XGradient(model.train()).attribute(x, 0)
+    method = XGradient(model.eval())
+    method.attribute(x, 0)  # as it is now, it has no bias
+    with torch.no_grad():
+        model[1].bias.fill_(0.3)
+    with pytest.raises(NotHomogeneous, match="batch_norm"):
+        method.attribute(x, 0)
+
+
+def test_it_is_checked_once_while_nothing_changes(monkeypatch):
+    calls = []
+    check = biasprop.xgradient.homogeneity
+    monkeypatch.setattr("biasprop.xgradient.homogeneity", lambda *a: calls.append(1) or check(*a))
+    model = nn.Sequential(nn.Linear(4, 5, bias=False), nn.ReLU(), nn.Linear(5, 2, bias=False))
+    for training in (True, False):
+        method = XGradient(model.train(training))
+        for size in (4, 2):
+            method.attribute(torch.randn(size, 4), 0)
+    assert len(calls) == 2
+
+
 def test_public_names():
     assert issubclass(NotHomogeneous, biasprop.BiaspropError)

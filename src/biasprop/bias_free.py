@@ -173,13 +173,14 @@ def remove_bias(model: nn.Module, x: Tensor | tuple[Tensor, ...] | None = None) 
 
 
 def _remove_from_modules(model: nn.Module) -> int:
-    removed = 0
+    made: dict[nn.Module, nn.Module] = {}  # one for each, also where it is used twice
     for module in list(model.modules()):
-        for name, child in list(module.named_children()):
+        for name, child in list(module._modules.items()):
             for kind, uncentred in NORMS:
                 if isinstance(child, kind):
-                    setattr(module, name, uncentred.of(child))
-                    removed += 1
+                    made[child] = made[child] if child in made else uncentred.of(child)
+                    setattr(module, name, made[child])
+    removed = len(made)
     if any(isinstance(model, kind) for kind, _ in NORMS):
         raise InputError("The model is a batch norm itself: use UncenteredBatchNorm1d, 2d or 3d.")
     read = {part for module in model.modules() if isinstance(module, READERS) for part in module.modules()}

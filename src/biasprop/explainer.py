@@ -324,7 +324,8 @@ def _matches(name: str, pattern: str) -> bool:
 def _targets_at_once(tape: Tape, settings: Settings) -> int:
     """So many that gradient, bias and what is made of them fit into the budget, at the largest tensor."""
     largest = max((s.piece.shape.numel() for s in tape.steps), default=1)
-    return max(1, settings.memory_budget // (6 * 4 * largest))
+    size = max(value.element_size() for value in tape.kept.values())
+    return max(1, settings.memory_budget // (6 * size * largest))
 
 
 def _bypassed(swept: Swept, graph: Graph, cut: list[Node], like: Tensor) -> Tensor:

@@ -21,7 +21,9 @@ __all__ = ["XGradient", "gini", "sparsity_loss"]
 class XGradient:
     """Axiomatic attributions of a homogeneous network: one forward and one backward pass, with Captum's semantics.
 
-    At the first call for each shape of input the network is checked (`biasprop.homogeneity`, some seconds).
+    At the first call for each shape of input the network is checked (`biasprop.homogeneity`, some seconds), and again
+    when its weights have changed. In training mode it is checked once, for what training may make of it: a bias that
+    starts at zero counts.
     """
 
     multiplies_by_inputs = True
@@ -94,18 +96,20 @@ class XGradient:
     def _degree(self, inputs: tuple[Tensor, ...], more: tuple[Any, ...]) -> float:
         if not self.check:
             return self.degree or 1.0
-        key = tuple((i.shape[1:], i.dtype) for i in inputs)
+        training = any(module.training for module in self.forward_func.modules())
+        shapes = tuple((i.shape[1:], i.dtype) for i in inputs)
+        tensors = () if training else (*self.forward_func.parameters(), *self.forward_func.buffers())
+        key = (shapes, training, tuple((id(t), t._version) for t in tensors))  # new weights are checked anew
         if key not in self._reports:
-            model = self.forward_func
-            if any(module.training for module in model.modules()):
-                model = copy.deepcopy(model).eval()
+            model = _as_it_may_become(self.forward_func) if training else self.forward_func
             with torch.no_grad():
-                self._reports[key] = homogeneity(model, tuple(i.detach() for i in inputs), more or None)
+                found = homogeneity(model, tuple(i.detach() for i in inputs), more or None)
+            self._reports = {k: r for k, r in self._reports.items() if k[1:] == key[1:]} | {key: found}
         report = self._reports[key]
-        if report.degree is None or (self.degree is not None and report.degree != self.degree):
-            found = f"its degree is {report.degree:g}." if report.degree is not None else str(report)
+        if not report.homogeneous or report.degree is None or self.degree not in (None, report.degree):
+            reason = f"its degree is {report.degree:g}." if report.homogeneous else str(report)
             raise NotHomogeneous(
-                f"X-Gradient is exact for homogeneous networks only: {found}\nRemove what breaks it with "
+                f"X-Gradient is exact for homogeneous networks only: {reason}\nRemove what breaks it with "
                 "biasprop.remove_bias, use biasprop.BiasBackprop or Captum's IntegratedGradients, or pass check=False."
             )
         if report.degree <= 0:
@@ -113,6 +117,17 @@ class XGradient:
                 f"The network has degree {report.degree:g}: its integrated gradients have no such form."
             )
         return report.degree
+
+
+def _as_it_may_become(model: nn.Module) -> nn.Module:
+    """A copy in eval mode in which no bias or running mean is zero only because training has just begun."""
+    made = copy.deepcopy(model).eval()
+    means = [buffer for name, buffer in made.named_buffers() if name.endswith("running_mean")]
+    with torch.no_grad():
+        for tensor in (*means, *(p for p in made.parameters() if p.requires_grad)):
+            if not tensor.any():
+                tensor.fill_(0.5)
+    return made
 
 
 def _select(output: Any, target: Any, batch: int) -> Tensor:
