@@ -8,6 +8,7 @@ print(explanation)
 
 from . import metrics, operations, rules
 from .archive import load
+from .audit import Audit, audit
 from .bias_free import (
     HomogeneousLift,
     UncenteredBatchNorm1d,
@@ -35,6 +36,7 @@ from .regions import Regions
 from .xgradient import XGradient, gini, sparsity_loss
 
 __all__ = [
+    "Audit",
     "BiasBackprop",
     "BiaspropError",
     "CaptureError",
@@ -55,6 +57,7 @@ __all__ = [
     "UncenteredBatchNorm3d",
     "UnsupportedOperation",
     "XGradient",
+    "audit",
     "explain",
     "explainer",
     "gini",

@@ -1,7 +1,8 @@
-"""Explanations on disk: one safetensors file, tensors and JSON metadata, no pickle."""
+"""Explanations and audits on disk: one safetensors file, tensors and JSON metadata, no pickle."""
 
 import json
 import struct
+from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ from .sweep import BiasSource
 if TYPE_CHECKING:
     from .explanation import Explanation
 
-__all__ = ["load", "save"]
+__all__ = ["load", "read_tensors", "save", "write_tensors"]
 
 FORMAT = "biasprop-explanation-1"
 
@@ -46,9 +47,7 @@ def save(explanation: "Explanation", path: str | PathLike[str]) -> None:
         "temperature": explanation.temperature,
         "target": explanation.target,
     }
-    metadata = {"format": FORMAT, "biasprop": json.dumps(header)}
-    ready = {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
-    write_atomically(path, lambda temporary: save_file(ready, temporary, metadata))
+    write_tensors(path, FORMAT, tensors, header)
 
 
 def load(path: str | PathLike[str]) -> "Explanation":
@@ -59,7 +58,7 @@ def load(path: str | PathLike[str]) -> "Explanation":
     """
     from .explanation import Explanation, Part, Sources
 
-    header, tensors = _read(Path(path))
+    header, tensors = read_tensors(path, FORMAT)
     try:
         output = tensors["output"]
         rows = [
@@ -93,12 +92,32 @@ def _target(saved: Any, several: bool = False) -> Any:
     return saved
 
 
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def write_tensors(
+    path: str | PathLike[str], file_format: str, tensors: Mapping[str, Tensor], header: Mapping[str, Any]
+) -> None:
+    """Tensors and a header of plain values as safetensors, atomically.
+
+    Raises:
+        FileError: the folder cannot be written to.
+    """
+    metadata = {"format": file_format, "biasprop": json.dumps(header)}
+    ready = {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
+    write_atomically(path, lambda temporary: save_file(ready, temporary, metadata))
+
+
+def read_tensors(path: str | PathLike[str], file_format: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Header and tensors that `write_tensors` wrote.
+
+    Raises:
+        FileError: the file is missing, damaged, or of another format.
+    """
     try:
-        with safe_open(path, framework="pt") as file:
+        with safe_open(Path(path), framework="pt") as file:
             metadata = file.metadata() or {}
-            if metadata.get("format") != FORMAT:
-                raise FileError(f"{path} is a safetensors file, but not one that biasprop's Explanation.save wrote.")
+            if metadata.get("format") != file_format:
+                raise FileError(f"{path} is a safetensors file, but not of the format {file_format}.")
             return json.loads(metadata["biasprop"]), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, struct.error, ValueError, KeyError) as error:
-        raise FileError(f"Cannot read {path}: {error}. It must be a file that Explanation.save wrote.") from error
+        raise FileError(
+            f"Cannot read {path}: {error}. It must be a file that biasprop wrote ({file_format})."
+        ) from error

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from .errors import CompletenessError, InputError
 from .explanation import Explanation
 
-__all__ = ["check_input", "require_complete"]
+__all__ = ["check_input", "check_labels", "require_complete"]
 
 
 def check_input(tensor: Any, what: str, model: nn.Module) -> None:
@@ -29,6 +29,13 @@ def check_input(tensor: Any, what: str, model: nn.Module) -> None:
     if not tensor.isfinite().all():
         bad = (~tensor.isfinite()).reshape(tensor.shape[0], -1).any(1).nonzero()[0].item()
         raise InputError(f"{what} holds NaN or infinite values (first in example {bad}): replace or drop them.")
+
+
+def check_labels(labels: Tensor, classes: int) -> None:
+    """Raise ``InputError`` unless every label is one of the model's classes."""
+    wrong = labels[(labels < 0) | (labels >= classes)]
+    if len(wrong):
+        raise InputError(f"Label {wrong[0].item()} is not one of the model's {classes} classes.")
 
 
 def require_complete(explanation: Explanation) -> None:

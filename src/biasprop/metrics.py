@@ -1,26 +1,30 @@
 """How good is an attribution? The metrics that the papers of both systems publish, for any attribution method.
 
 Keep and remove curves (KPM, KNM, KAM, RAM; Hesse, Schaub-Meyer & Roth, NeurIPS 2021, after Lundberg et al. 2020), the
-relative difference of two attributions, the overlap of their most important features, and DeepLIFT's digit flip
-(Shrikumar et al. 2017). Nothing depends on the size of the batches.
+relative difference of two attributions, the overlap of their most important features, insertion and deletion (Petsiuk
+et al. 2018), and DeepLIFT's digit flip (Shrikumar et al. 2017). Nothing depends on the size of the batches.
 """
 
-from collections.abc import Callable, Iterable, Sized
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .checks import check_labels
 from .errors import InputError
+from .progress import track
 
 __all__ = [
     "FRACTIONS",
     "Curves",
     "Flip",
+    "Insertion",
     "Overlap",
     "blurred",
     "digit_flip",
+    "insertion_and_deletion",
     "keep_and_remove",
     "relative_difference",
     "top_overlap",
@@ -31,6 +35,10 @@ FRACTIONS = tuple(float(10 ** (-2 + 2 * i / 15)) for i in range(16))
 
 Attribution = Callable[[Tensor, Tensor], Tensor]
 """From inputs ``(N, C, H, W)`` and labels ``(N,)`` to attributions like the inputs."""
+
+
+def _area(curve: tuple[float, ...], fractions: tuple[float, ...]) -> float:
+    return torch.trapezoid(torch.tensor(curve).double(), torch.tensor(fractions).double()).item()
 
 
 @dataclass(frozen=True)
@@ -53,28 +61,25 @@ class Curves:
     remove_absolute: tuple[float, ...]
     examples: int
 
-    def _area(self, curve: tuple[float, ...]) -> float:
-        return torch.trapezoid(torch.tensor(curve).double(), torch.tensor(self.fractions).double()).item()
-
     @property
     def kpm(self) -> float:
         """Keep positive mask."""
-        return self._area(self.keep_positive)
+        return _area(self.keep_positive, self.fractions)
 
     @property
     def knm(self) -> float:
         """Keep negative mask."""
-        return self._area(self.keep_negative)
+        return _area(self.keep_negative, self.fractions)
 
     @property
     def kam(self) -> float:
         """Keep absolute mask."""
-        return self._area(self.keep_absolute)
+        return _area(self.keep_absolute, self.fractions)
 
     @property
     def ram(self) -> float:
         """Remove absolute mask."""
-        return self._area(self.remove_absolute)
+        return _area(self.remove_absolute, self.fractions)
 
     def __str__(self) -> str:
         return (
@@ -128,13 +133,10 @@ def keep_and_remove(
     Raises:
         InputError: a label is not a class; attributions are not finite or not like x; there is no example.
     """
-    from rich.progress import track
-
     fractions = tuple(fractions)
     sums = torch.zeros(4, len(fractions), dtype=torch.float64)
     examples = 0
-    total = len(loader) if isinstance(loader, Sized) else None
-    for x, labels in track(loader, "keep and remove", total, transient=True, disable=not progress):
+    for x, labels in track(loader, "keep and remove", progress):
         scores = _map(attribute(x, labels), x)
         with torch.no_grad():
             away, rows = replacement(x), torch.arange(len(x), device=x.device)
@@ -167,9 +169,7 @@ def _map(attribution: Tensor, x: Tensor) -> Tensor:
 def _check_labels(labels: Tensor, logits: Tensor) -> None:
     if logits.dim() != 2 or labels.shape != logits.shape[:1] or labels.is_floating_point():
         raise InputError(f"Labels {tuple(labels.shape)} do not fit logits {tuple(logits.shape)}: one class an example.")
-    if labels.min() < 0 or labels.max() >= logits.shape[1]:
-        wrong = labels[(labels < 0) | (labels >= logits.shape[1])][0].item()
-        raise InputError(f"Label {wrong} is not one of the model's {logits.shape[1]} classes.")
+    check_labels(labels, logits.shape[1])
 
 
 def _kept(score: Tensor, p: float, largest: bool) -> Tensor:
@@ -197,6 +197,88 @@ def relative_difference(attribution: Tensor, reference: Tensor) -> Tensor:
     if not (size > 0).all():
         raise InputError(f"The reference is zero everywhere in example {int((size == 0).nonzero()[0])}.")
     return (attribution - reference).abs().flatten(1).mean(1) / size
+
+
+@dataclass(frozen=True)
+class Insertion:
+    """Insertion and deletion curves, over ``examples`` images.
+
+    Attributes:
+        fractions: of all pixels.
+        insertion: mean probability of the class when only that share of the pixels, those with the largest attribution,
+            is shown; the area is better higher.
+        deletion: the same when these are taken away; better lower.
+        examples: how many.
+    """
+
+    fractions: tuple[float, ...]
+    insertion: tuple[float, ...]
+    deletion: tuple[float, ...]
+    examples: int
+
+    @property
+    def insertion_area(self) -> float:
+        """Area under the insertion curve."""
+        return _area(self.insertion, self.fractions)
+
+    @property
+    def deletion_area(self) -> float:
+        """Area under the deletion curve."""
+        return _area(self.deletion, self.fractions)
+
+    def __str__(self) -> str:
+        return (
+            f"insertion {self.insertion_area:.3f} (higher is better), deletion {self.deletion_area:.3f} (lower), over "
+            f"{self.examples} examples"
+        )
+
+
+def insertion_and_deletion(
+    model: nn.Module,
+    loader: Iterable[tuple[Tensor, Tensor]],
+    attribute: Attribution,
+    *,
+    steps: int = 16,
+    replacement: Callable[[Tensor], Tensor] = blurred,
+    progress: bool = True,
+) -> Insertion:
+    """Insertion and deletion (Petsiuk, Das & Saenko, BMVC 2018), of the class that the loader names.
+
+    The map is the signed mean over the channels; pixels are taken in its order, the largest first. Insertion starts
+    from the replacement and shows them; deletion starts from the image and replaces them.
+
+    Args:
+        model: from ``(N, C, H, W)`` to logits ``(N, classes)``, in eval mode.
+        loader: batches ``(x, classes)``; true or predicted ones.
+        attribute: the method, e.g. ``lambda x, y: biasprop.explain(model, x, y).attribution``.
+        steps: shares of the pixels, evenly from 0 to 1, besides 0.
+        replacement: from images to what replaces their pixels.
+        progress: show a bar, on a terminal.
+
+    Raises:
+        InputError: a class does not exist; attributions are not finite or not like x; there is no example.
+    """
+    if steps < 1:
+        raise InputError(f"There must be at least one step, not {steps}.")
+    fractions = tuple(i / steps for i in range(steps + 1))
+    sums = torch.zeros(2, len(fractions), dtype=torch.float64)
+    examples = 0
+    for x, labels in track(loader, "insertion and deletion", progress):
+        scores = _map(attribute(x, labels), x).flatten(1)
+        with torch.no_grad():
+            away = replacement(x)
+            rank = scores.argsort(dim=1, descending=True, stable=True).argsort(dim=1).reshape(len(x), 1, *x.shape[2:])
+            for column, p in enumerate(fractions):
+                first = rank < round(p * scores.shape[1])
+                for row, shown in enumerate((first, ~first)):
+                    logits = model(torch.where(shown, x, away))
+                    _check_labels(labels, logits)
+                    sums[row, column] += logits.double().softmax(1).gather(1, labels[:, None]).sum().cpu()
+        examples += len(x)
+    if not examples:
+        raise InputError("The loader holds no example.")
+    insertion, deletion = (tuple(curve) for curve in (sums / examples).tolist())
+    return Insertion(fractions, insertion, deletion, examples)
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,10 @@ from .summary import equation, feature_name
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+    from .audit import Audit
     from .explanation import Explanation, Part
 
-__all__ = ["plot"]
+__all__ = ["CLIP", "COLOURS", "highlight", "plot", "plot_audit"]
 
 Array = NDArray[np.float64]
 
@@ -128,7 +129,7 @@ def _panel(values: Array, w: Array, beta: Array, image: Any, patch: int | None, 
 
     count = max(1, round(top * maps[0].size))
     for axis, values_, name in zip(grid[2, 1:], maps, NAMES, strict=True):
-        axis.imshow(_highlight(picture, values_, count))
+        axis.imshow(highlight(picture, values_, count))
         axis.set_title(f"{name}, top {100 * top:g} %")
     return figure
 
@@ -148,7 +149,7 @@ def _picture(values: Array, image: Any) -> Array:
     return np.asarray((shown - low) / (high - low) if high > low else np.zeros_like(shown))
 
 
-def _highlight(picture: Array, values: Array, count: int) -> Array:
+def highlight(picture: Array, values: Array, count: int) -> Array:
     """The picture faded to near white, its ``count`` pixels of largest magnitude in red (adds) and blue."""
     grey = picture if picture.ndim == 2 else picture.mean(-1)
     shown = np.repeat((0.3 * grey + 0.7)[..., None], 3, axis=-1)
@@ -214,5 +215,72 @@ def _draw_amounts(axis: "Axes", rows: Sequence[tuple[str, float]]) -> None:
     axis.axvline(0, color=GREY, linewidth=0.8)
     axis.margins(x=0.25)
     axis.tick_params(axis="x", labelsize=8)
-    for side in ("top", "right"):
-        axis.spines[side].set_visible(False)
+    _open(axis)
+
+
+def plot_audit(audit: "Audit", title: str | None = None, most: int = 12) -> Figure:
+    """Draw an audit: accuracy of the parts, how much of the predicted logit is bias, and where it comes from.
+
+    Args:
+        audit: what to draw.
+        title: first line above the summary.
+        most: so many sources are shown.
+
+    Returns:
+        A matplotlib ``Figure`` that belongs to no window.
+    """
+    figure = Figure(figsize=(15, 4.8), layout="constrained")
+    parts, shares, sources = figure.subplots(1, 3, width_ratios=[1, 1.2, 1.5])
+    _draw_accuracy(parts, audit)
+    _draw_shares(shares, audit.shares.numpy())
+    _draw_masses(sources, audit, most)
+    first, _, rest = audit.summary().partition("; ")
+    figure.suptitle(_plain("\n".join([*([title] if title else []), f"{first};", rest])), fontsize=12)
+    return figure
+
+
+def _draw_accuracy(axis: "Axes", audit: "Audit") -> None:
+    names, values = zip(*audit.accuracy.items(), strict=True)
+    ends = np.array([audit.interval(v) for v in values]).T
+    errors = 100 * np.abs(np.array(values) - ends)
+    bars = axis.bar(names, [100 * v for v in values], yerr=errors, capsize=4, color=[GREY, "#f4a582", "#92c5de"])
+    axis.bar_label(bars, [f"{100 * v:.1f}" for v in values], padding=3)
+    axis.set_ylabel("accuracy, % (bars: 95 % interval)")
+    axis.set_ylim(0, 110)
+    axis.set_title("which part is right")
+    _open(axis)
+
+
+def _draw_shares(axis: "Axes", shares: Array) -> None:
+    """What lies outside of -0.5 to 2 is drawn in the outermost bins."""
+    axis.hist(np.clip(100 * shares, -50, 200), bins=50, range=(-50, 200), color="#92c5de")
+    for level, name in ((0, "all of it is w.x"), (100, "all of it is b")):
+        axis.axvline(level, color=GREY, linewidth=0.8, linestyle=":", label=f"{level} %: {name}")
+    if len(shares):
+        median = 100 * float(np.median(shares))
+        axis.axvline(median, color=BLUE, linewidth=1.5, label=f"median {median:.0f} %")
+    axis.set_xlabel("b, % of the predicted logit (outermost bins: and beyond)")
+    axis.set_ylabel("examples")
+    axis.set_title("how much is bias")
+    axis.legend(fontsize=9)
+    _open(axis)
+
+
+def _draw_masses(axis: "Axes", audit: "Audit", most: int) -> None:
+    """Bars: the mean magnitude of each source's amount; diamonds: its mean."""
+    order = audit.masses.argsort(descending=True).tolist()[:most][::-1]
+    rows = range(len(order))
+    axis.barh(rows, [audit.masses[i].item() / len(audit) for i in order], color="#92c5de", label="mean magnitude")
+    means = [audit.amounts[i].item() / len(audit) for i in order]
+    axis.plot(means, rows, "D", color="black", markersize=5, label="mean")
+    axis.set_yticks(rows, [_plain(audit.sources[i][0]) for i in order], fontsize=9)
+    axis.axvline(0, color=GREY, linewidth=0.8)
+    axis.set_xlabel("amount of the predicted logit")
+    left = len(audit.sources) - len(order)
+    axis.set_title("where b comes from" + (f" ({left} smaller sources not shown)" if left else ""))
+    axis.legend(fontsize=9)
+    _open(axis)
+
+
+def _open(axis: "Axes") -> None:
+    axis.spines[["top", "right"]].set_visible(False)

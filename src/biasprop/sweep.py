@@ -17,7 +17,7 @@ from .pieces import Diagonal, Gate, Settings
 from .shares import shares
 from .target import Functional
 
-__all__ = ["BiasSource", "Swept", "sweep"]
+__all__ = ["BiasSource", "Swept", "bias_sources", "sweep"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,10 +104,7 @@ def sweep(
             continue
         piece = step.piece
         if piece.intercept is not None:
-            amount = g * piece.intercept
-            if not piece.intercept.isfinite().all():
-                amount = torch.where(g == 0, 0, amount)  # a masked -inf or NaN is no bias
-            source = BiasSource(step.node.name, step.node.operation, step.node.per_example(amount, batch))
+            amount, source = _amount(step, g, batch)
             swept.sources.append(source)
             if chosen(source.name, source.operation):
                 beta = amount.add_(beta)
@@ -127,6 +124,31 @@ def sweep(
         swept.reached[node] = (value, *carried.get(node, (nothing, nothing)))
     swept.sources.reverse()
     return swept
+
+
+def bias_sources(tape: Tape, functional: Functional) -> list[BiasSource]:
+    """Only the amounts ``<g, h>`` of the sources, which need the gradient and no alpha."""
+    carried = dict(functional.gradients)
+    found = [BiasSource("target", "target", functional.intercept)] if functional.intercept.any() else []
+    while tape.steps:
+        step = tape.steps.pop()
+        g = carried.pop(step.node, None)
+        if g is None:
+            continue
+        if step.piece.intercept is not None:
+            found.append(_amount(step, g, tape.batch)[1])
+        for node, pulled in zip(step.operands, step.piece.gradient(g), strict=True):
+            carried[node] = carried[node] + pulled if node in carried else pulled
+    return found[::-1]
+
+
+def _amount(step: Step, g: Tensor, batch: int) -> tuple[Tensor, BiasSource]:
+    """``g * h`` of an operation, of each unit and of each example."""
+    assert step.piece.intercept is not None
+    amount = g * step.piece.intercept
+    if not step.piece.intercept.isfinite().all():
+        amount = torch.where(g == 0, 0, amount)  # a masked -inf or NaN is no bias
+    return amount, BiasSource(step.node.name, step.node.operation, step.node.per_example(amount, batch))
 
 
 def _readers(tape: Tape, graph: Graph) -> dict[Node, list[Node | None]]:

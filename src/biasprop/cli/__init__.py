@@ -1,10 +1,11 @@
-"""The command line: ``biasprop explain``, ``biasprop demo``, ``biasprop xdnn``."""
+"""The command line: ``biasprop explain``, ``biasprop audit``, ``biasprop demo``, ``biasprop xdnn``."""
 
 import sys
 
 import typer
 
 from ..errors import BiaspropError
+from .audit import audit
 from .demo import demo
 from .explain import explain
 from .xdnn import xdnn
@@ -19,6 +20,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command()(explain)
+app.command()(audit)
 app.command()(demo)
 app.add_typer(xdnn, name="xdnn")
 

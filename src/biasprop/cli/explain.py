@@ -4,7 +4,6 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,52 +12,37 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
-from typer import Argument, BadParameter, Option
+from typer import BadParameter, Option
 
 from ..errors import FileError, InputError
 from ..explainer import Explainer
 from ..explanation import Explanation
 from ..files import make_folder, write_atomically
 from ..summary import equation
-from .inputs import Item, Preparation, count, read
+from .classes import Classes
+from .inputs import Item, batches, count, read
 from .models import load_model
+from .options import (
+    BatchSize,
+    ClassNames,
+    Crop,
+    Device,
+    Drop,
+    Grey,
+    Inputs,
+    Key,
+    Mean,
+    Model,
+    Resize,
+    Rows,
+    Std,
+    Weights,
+    preparation,
+)
 
 __all__ = ["explain"]
 
 LINES = 20  # so many inputs are printed one by one; summary.json has all
-
-
-@dataclass
-class Classes:
-    """Names of the classes in index order, and which class a file name belongs to."""
-
-    names: list[str] = field(default_factory=list)
-    ids: dict[str, int] = field(default_factory=dict)
-
-    @classmethod
-    def read(cls, path: Path | None) -> "Classes":
-        """One class a line: ``name``, or ``id name`` where file names begin with the id (as in ImageNet)."""
-        if path is None:
-            return cls()
-        try:
-            lines = path.read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise FileError(f"Cannot read the class names in {path}: {error}.") from error
-        lines = [line.strip() for line in lines if line.strip()]
-        return cls([line.partition(" ")[2] or line for line in lines], {s.split()[0]: i for i, s in enumerate(lines)})
-
-    def name(self, index: Any) -> str:
-        """The name of a class, or its number."""
-        if isinstance(index, int) and 0 <= index < len(self.names):
-            return self.names[index].split(",")[0]
-        return f"output {index}"
-
-    def label(self, item: Item) -> int | None:
-        """The true class, if the file or its folder is named after one."""
-        for part in (item.path.stem.split("_")[0], item.path.parent.name):
-            if part in self.ids:
-                return self.ids[part]
-        return None
 
 
 @dataclass
@@ -86,14 +70,9 @@ class Totals:
 
 
 def explain(
-    inputs: Annotated[
-        list[Path], Argument(help="Images or folders of images, .npy/.npz arrays, .csv/.parquet tables.")
-    ],
-    model: Annotated[
-        str,
-        Option(help="torchvision:NAME, timm:NAME, package.module:factory, or a torch.export file net.pt2."),
-    ],
-    weights: Annotated[Path | None, Option(help=".safetensors, or .pt/.pth that hold a state dict.")] = None,
+    inputs: Inputs,
+    model: Model,
+    weights: Weights = None,
     target: Annotated[str, Option(help="Which output: 'predicted' or an index such as 3 or 0,1.")] = "predicted",
     rule: Annotated[str, Option(help="bias1 (compensation), bias2 (equal share), bias3 (positive share).")] = "bias1",
     temperature: Annotated[float, Option(help="T of bias1 and bias2.")] = 1.0,
@@ -104,44 +83,33 @@ def explain(
     pictures: Annotated[int | None, Option(help="Draw at most so many inputs; default: all.", min=0)] = None,
     patch: Annotated[int | None, Option(help="Side of the patches in pixels.", min=1)] = None,
     save: Annotated[bool, Option("--save", help="Also save each explanation as .safetensors.")] = False,
-    classes: Annotated[
-        Path | None, Option(help="Class names, one a line ('id name' finds labels in file names).")
-    ] = None,
-    resize: Annotated[int, Option(help="Images: short side after resizing; 0 leaves them.", min=0)] = 256,
-    crop: Annotated[int, Option(help="Images: side of the centre crop; 0 leaves them.", min=0)] = 224,
-    mean: Annotated[str, Option(help="Images: mean per channel, subtracted.")] = "0.485,0.456,0.406",
-    std: Annotated[str, Option(help="Images: standard deviation per channel.")] = "0.229,0.224,0.225",
-    grey: Annotated[bool, Option("--grey", help="Images: read as one channel.")] = False,
-    key: Annotated[str | None, Option(help="Arrays: which array of an .npz file.")] = None,
-    rows: Annotated[str, Option(help="Arrays and tables: which rows, e.g. 0:10 or 5.")] = ":",
-    drop: Annotated[list[str] | None, Option(help="Tables: leave out this column (repeat for more).")] = None,
-    batch_size: Annotated[int, Option(help="Inputs explained at once.", min=1)] = 4,
-    device: Annotated[str, Option(help="cpu, cuda, cuda:1, mps, ...")] = "cpu",
+    classes: ClassNames = None,
+    resize: Resize = 256,
+    crop: Crop = 224,
+    mean: Mean = "0.485,0.456,0.406",
+    std: Std = "0.229,0.224,0.225",
+    grey: Grey = False,
+    key: Key = None,
+    rows: Rows = ":",
+    drop: Drop = None,
+    batch_size: BatchSize = 4,
+    device: Device = "cpu",
 ) -> None:
     """Explain predictions: how much comes from the inputs through the weights, and how much through the bias."""
     console, progress_console = Console(highlight=False, soft_wrap=True), Console(stderr=True)
-    preparation = Preparation(
-        resize,
-        crop,
-        _numbers("--mean", mean),
-        _numbers("--std", std),
-        key,
-        _slice(rows),
-        tuple(drop or ()),
-        grey,
-    )
+    how = preparation(resize, crop, mean, std, grey, key, rows, drop)
     folder = make_folder(output)
     names = Classes.read(classes)
     if folder.resolve() in [path.resolve() for path in inputs]:
         raise FileError(f"The output folder {folder} is also the input: choose another with --output.")
-    total = count(inputs, folder)
+    total = count(inputs, how, folder)
     explainer = Explainer(load_model(model, weights, device))
     totals = Totals()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     try:
         with Progress(*columns, console=progress_console, transient=True) as progress:
             task = progress.add_task("explaining", total=total)
-            for batch in _batches(_unique(read(inputs, preparation, folder), folder), batch_size):
+            for batch in batches(_unique(read(inputs, how, folder), folder), batch_size):
                 x = torch.stack([item.x for item in batch]).to(device)
                 explanation = explainer(x, _target(target), rule, temperature, sources=sources)
                 _count_correct(totals, explainer, x, [names.label(item) for item in batch])
@@ -222,15 +190,6 @@ def _write_summary(folder: Path, totals: Totals) -> None:
     write_atomically(folder / "summary.json", lambda file: file.write_text(content, encoding="utf-8"))
 
 
-def _batches(items: Iterator[Item], size: int) -> Iterator[list[Item]]:
-    """Consecutive items of one shape, at most ``size``."""
-    while batch := list(islice(items, size)):
-        while batch:
-            same = [item for item in batch if item.x.shape == batch[0].x.shape]
-            yield same
-            batch = [item for item in batch if item.x.shape != batch[0].x.shape]
-
-
 def _target(text: str) -> Any:
     if text == "predicted":
         return text
@@ -239,22 +198,3 @@ def _target(text: str) -> Any:
     except ValueError as error:
         raise BadParameter(f"--target must be 'predicted' or an index such as 3 or 0,1, not {text!r}") from error
     return index[0] if len(index) == 1 else index
-
-
-def _slice(text: str) -> slice:
-    try:
-        parts = [int(part) if part else None for part in text.split(":")]
-        if len(parts) == 1 and parts[0] is not None:
-            return slice(parts[0], parts[0] + 1 or None)
-        if 2 <= len(parts) <= 3 and 0 not in parts[2:]:
-            return slice(*parts)
-    except ValueError:
-        pass
-    raise BadParameter(f"--rows must look like 0:10 or 5, not {text!r}")
-
-
-def _numbers(name: str, text: str) -> tuple[float, ...]:
-    try:
-        return tuple(float(part) for part in text.split(","))
-    except ValueError as error:
-        raise BadParameter(f"{name} must be numbers separated by commas, not {text!r}") from error

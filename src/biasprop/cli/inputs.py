@@ -3,6 +3,7 @@
 import csv
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from ..errors import FileError, InputError
 
-__all__ = ["Item", "Preparation", "count", "read"]
+__all__ = ["Item", "Preparation", "batches", "count", "read"]
 
 IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm")
 ARRAYS = (".npy", ".npz")
@@ -31,6 +32,7 @@ class Item:
     x: Tensor
     picture: NDArray[Any] | None = None
     feature_names: list[str] | None = None
+    label: int | str | None = None
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,7 @@ class Preparation:
     rows: slice = field(default_factory=lambda: slice(None))
     drop: tuple[str, ...] = ()
     grey: bool = False
+    labels: str | None = None
 
     def image(self, path: Path) -> Item:
         """An image file, prepared as torchvision's evaluation transforms do.
@@ -107,10 +110,27 @@ def _within(path: Path, folder: Path | None) -> bool:
     return folder is not None and folder.resolve() in path.resolve().parents
 
 
-def count(inputs: Sequence[Path], skip: Path | None = None) -> int | None:
-    """How many examples there are, where that is known without reading: only images."""
-    files = _files(inputs, skip)
-    return len(files) if all(f.suffix.lower() not in ARRAYS + TABLES for f in files) else None
+def count(inputs: Sequence[Path], preparation: Preparation, skip: Path | None = None) -> int:
+    """How many examples there are."""
+    return sum(_count(path, preparation) for path in _files(inputs, skip))
+
+
+def _count(path: Path, preparation: Preparation) -> int:
+    suffix = path.suffix.lower()
+    if suffix in ARRAYS:
+        return len(range(len(_read_array(path, preparation.key)))[preparation.rows])
+    if suffix in TABLES:
+        return len(range(len(_read_table(path)[1][0]))[preparation.rows])
+    return 1
+
+
+def batches(items: Iterator[Item], size: int) -> Iterator[list[Item]]:
+    """Consecutive items of one shape, at most ``size``."""
+    while batch := list(islice(items, size)):
+        while batch:
+            same = [item for item in batch if item.x.shape == batch[0].x.shape]
+            yield same
+            batch = [item for item in batch if item.x.shape != batch[0].x.shape]
 
 
 def read(inputs: Sequence[Path], preparation: Preparation, skip: Path | None = None) -> Iterator[Item]:
@@ -132,6 +152,7 @@ def read(inputs: Sequence[Path], preparation: Preparation, skip: Path | None = N
 
 def _array_items(path: Path, preparation: Preparation) -> Iterator[Item]:
     array = _read_array(path, preparation.key)
+    labels = _array_labels(path, preparation, len(array))
     rows = range(len(array))[preparation.rows]
     for row in rows:
         values = array[row]
@@ -142,7 +163,39 @@ def _array_items(path: Path, preparation: Preparation) -> Iterator[Item]:
             x = preparation.normalise(torch.from_numpy(values / np.float32(255)))
         else:
             x = torch.from_numpy(np.asarray(values, dtype=np.float32))
-        yield Item(f"{path.stem}_{row}", path, x, picture)
+        yield Item(f"{path.stem}_{row}", path, x, picture, label=None if labels is None else _label(labels[row]))
+
+
+def _array_labels(path: Path, preparation: Preparation, count: int) -> NDArray[Any] | None:
+    """The array of labels that is named, or that goes with the inputs' name: ``y_test`` with ``x_test``."""
+    key = preparation.labels
+    if path.suffix.lower() != ".npz" or (key is None and preparation.key is None):
+        return None
+    with np.load(path, allow_pickle=False) as file:
+        if key is None:
+            key = (preparation.key or "").replace("x", "y", 1)
+            if key not in file or key == preparation.key:
+                return None
+        if key not in file:
+            raise InputError(f"{path} has no array {key!r} of labels; it holds {', '.join(file.keys())}.")
+        labels = file[key]
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    if labels.shape != (count,):
+        raise InputError(
+            f"{path}: the labels {key!r} have shape {labels.shape}, and must be one per input, ({count},)."
+        )
+    return np.asarray(labels)
+
+
+def _label(value: Any) -> int | str:
+    """A whole number, also where a table writes it as 1.0; anything else is the name of a class."""
+    try:
+        if float(value) == int(float(value)):
+            return int(float(value))
+    except (TypeError, ValueError, OverflowError):
+        pass
+    return str(value)
 
 
 def _read_array(path: Path, key: str | None) -> NDArray[Any]:
@@ -168,11 +221,13 @@ def _read_array(path: Path, key: str | None) -> NDArray[Any]:
 
 
 def _table_items(path: Path, preparation: Preparation) -> Iterator[Item]:
-    names, columns = _read_csv(path) if path.suffix.lower() == ".csv" else _read_parquet(path)
-    unknown = [n for n in preparation.drop if n not in names]
+    names, columns = _read_table(path)
+    aside = [*preparation.drop, *([preparation.labels] if preparation.labels else [])]
+    unknown = [n for n in aside if n not in names]
     if unknown:
-        raise InputError(f"{path} has no column {unknown[0]!r} to drop; it has {', '.join(names)}.")
-    kept = [i for i, n in enumerate(names) if n not in preparation.drop]
+        raise InputError(f"{path} has no column {unknown[0]!r}; it has {', '.join(names)}.")
+    labels = columns[names.index(preparation.labels)] if preparation.labels else None
+    kept = [i for i, n in enumerate(names) if n not in aside]
     if not kept:
         raise InputError(f"{path} has no column left to explain.")
     numbers = np.stack([_numbers(path, names[i], columns[i]) for i in kept], axis=1)
@@ -185,7 +240,8 @@ def _table_items(path: Path, preparation: Preparation) -> Iterator[Item]:
                 "other rows with --rows, or drop the column with --drop."
             )
         x = torch.from_numpy(numbers[row].astype(np.float32))
-        yield Item(f"{path.stem}_{row}", path, x, None, [names[i] for i in kept])
+        label = None if labels is None else _label(labels[row])
+        yield Item(f"{path.stem}_{row}", path, x, None, [names[i] for i in kept], label)
 
 
 def _numbers(path: Path, name: str, values: Sequence[Any]) -> NDArray[np.float64]:
@@ -196,6 +252,10 @@ def _numbers(path: Path, name: str, values: Sequence[Any]) -> NDArray[np.float64
             f"{path}: the column {name!r} holds text ({error}). Encode it as numbers, or leave it out with "
             f"--drop {name!r}."
         ) from error
+
+
+def _read_table(path: Path) -> tuple[list[str], list[list[Any]]]:
+    return _read_csv(path) if path.suffix.lower() == ".csv" else _read_parquet(path)
 
 
 def _read_csv(path: Path) -> tuple[list[str], list[list[str]]]:

@@ -15,13 +15,12 @@ from ..errors import CaptureError, InputError
 from ..files import write_atomically
 from ..homogeneity import homogeneity
 from .models import load_model
+from .options import Model, Weights
 
 __all__ = ["xdnn"]
 
 xdnn = Typer(help="Networks without a bias: check that it is gone, or make a copy without.", no_args_is_help=True)
 
-Model = Annotated[str, Option(help="torchvision:NAME, timm:NAME, package.module:factory, or net.pt2.")]
-Weights = Annotated[Path | None, Option(help=".safetensors, or .pt/.pth that hold a state dict.")]
 Shape = Annotated[str, Option(help="Shape of one input, e.g. 3,224,224 or 18; it is drawn at random.")]
 
 

@@ -1,16 +1,16 @@
-"""Which method satisfies which axiom: a numeric test behind every cell, written as a table.
+"""X3: which method satisfies which axiom (X-DNN paper, Table 3): a numeric test behind every cell.
 
-    python benchmarks/axioms.py > docs/axioms.md
-
-The axioms are those of Sundararajan, Taly & Yan (ICML 2017), as in Table 3 of Hesse, Schaub-Meyer & Roth (NeurIPS
-2021). A cell is the worst violation over networks and inputs drawn at random, relative to the size of the attributions;
-it holds where that stays below 2 %, which is what quadrature leaves. X-Gradient is tested on networks
-without a bias, which are all it accepts; every other method on networks with one.
+The axioms are those of Sundararajan, Taly & Yan (ICML 2017). A cell is the worst violation over networks and inputs
+drawn at random, relative to the size of the attributions; it holds where that stays below 2 %, which is what quadrature
+leaves. X-Gradient is tested on networks without a bias, which are all it accepts; every other method on networks with
+one. All in float64.
 """
 
 import copy
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -19,13 +19,14 @@ from torch import Tensor, nn
 
 import biasprop
 
+from .study import Experiment, Outcome, Study
+
+__all__ = ["EXPERIMENT"]
+
 HOLDS = 0.02
-NETWORKS = 8
 STEPS = 2000  # of integrated gradients
 FEATURES = 4
 Method = Callable[[nn.Module, Tensor], Any]
-
-torch.set_default_dtype(torch.float64)
 
 
 def mlp(biased: bool, inputs: int = FEATURES) -> nn.Module:
@@ -81,7 +82,7 @@ def bias_backprop(model: nn.Module, x: Tensor) -> Any:
     return biasprop.BiasBackprop(model).attribute(x, target=None)
 
 
-BASELINES = torch.randn(20, FEATURES, generator=torch.Generator().manual_seed(7))
+BASELINES = torch.randn(20, FEATURES, generator=torch.Generator().manual_seed(7), dtype=torch.float64)
 BASELINES = torch.cat([BASELINES, BASELINES[:, [1, 0, 2, 3]]])  # features 0 and 1 can be exchanged in them too
 
 METHODS: dict[str, tuple[Method, bool]] = {
@@ -92,6 +93,15 @@ METHODS: dict[str, tuple[Method, bool]] = {
     "X-Gradient (bias-free networks)": (x_gradient, False),
     "DeepLIFT": (deep_lift, True),
     "BBp, w * x + beta": (bias_backprop, True),
+}
+
+
+PAPER = {
+    "integrated gradients": ["yes"] * 6,
+    "expected gradients": ["yes"] * 6,
+    "expected gradients, 1 sample": ["no", "yes", "no", "no", "no", "no"],
+    "input * gradient": ["no", "", "", "no", "", ""],
+    "X-Gradient (bias-free networks)": ["yes"] * 6,
 }
 
 
@@ -156,7 +166,7 @@ def largest(values: Tensor, size: Tensor) -> float:
     return (values.abs().max() / size.abs().max().clamp_min(1e-12)).item()
 
 
-def sensitivity_a(method: Method, biased: bool) -> float:
+def sensitivity_a(method: Method, biased: bool, networks: int) -> float:
     """One feature differs from the baseline and the output too: it gets something. The violation is 1 - its share."""
     x = torch.tensor([[2.0, 0, 0, 0]])
     if biased:  # 1 - relu(1 - x): flat at 2
@@ -165,15 +175,15 @@ def sensitivity_a(method: Method, biased: bool) -> float:
         with torch.no_grad():
             for parameter, value in zip(net.parameters(), weights, strict=True):
                 parameter.copy_(torch.tensor(value))
-        return max(float(method(net, x)[0, 0].abs() < 1e-9) for _ in range(NETWORKS))
-    nets = [mlp(False) for _ in range(NETWORKS)]
+        return max(float(method(net, x)[0, 0].abs() < 1e-9) for _ in range(networks))
+    nets = [mlp(False) for _ in range(networks)]
     return max(float(method(net, x)[0, 0].abs() < 1e-9) for net in nets if net(x).abs() > 1e-9)
 
 
-def sensitivity_b(method: Method, biased: bool) -> float:
+def sensitivity_b(method: Method, biased: bool, networks: int) -> float:
     """A feature that the output does not depend on gets nothing: two units that read it cancel."""
     worst = 0.0
-    for _ in range(NETWORKS):
+    for _ in range(networks):
         net, x = mlp(biased), torch.randn(1, FEATURES)
         first, second = linear(net, 0), linear(net, 2)
         with torch.no_grad():
@@ -187,10 +197,10 @@ def sensitivity_b(method: Method, biased: bool) -> float:
     return worst
 
 
-def implementation_invariance(method: Method, biased: bool) -> float:
+def implementation_invariance(method: Method, biased: bool, networks: int) -> float:
     """Networks that are the same function have the same attributions."""
     pairs: list[tuple[nn.Module, nn.Module, Tensor]] = []
-    for _ in range(NETWORKS):
+    for _ in range(networks):
         net, x = mlp(biased), torch.randn(1, FEATURES)
         same = scaled(net, 3.0, 0)  # three times the first layer, a third of the second's weights
         with torch.no_grad():
@@ -206,10 +216,10 @@ def implementation_invariance(method: Method, biased: bool) -> float:
     return worst
 
 
-def completeness(method: Method, biased: bool) -> float:
+def completeness(method: Method, biased: bool, networks: int) -> float:
     """They sum to ``f(x) - f(baseline)``; of a method without a baseline (BBp) to ``f(x)``."""
     worst = 0.0
-    for _ in range(NETWORKS):
+    for _ in range(networks):
         net, x = mlp(biased), torch.randn(1, FEATURES)
         found = method(net, x)
         with torch.no_grad():
@@ -222,10 +232,10 @@ def completeness(method: Method, biased: bool) -> float:
     return worst
 
 
-def linearity(method: Method, biased: bool) -> float:
+def linearity(method: Method, biased: bool, networks: int) -> float:
     """Attributions of ``a f + b g`` are a times those of f plus b times those of g."""
     worst = 0.0
-    for _ in range(NETWORKS):
+    for _ in range(networks):
         f, g, x = mlp(biased), mlp(biased), torch.randn(1, FEATURES)
         parts = 5 * method(f, x) - 7 * method(g, x)
         combined = Total(scaled(f, 5), scaled(g, -7)).eval()
@@ -233,10 +243,10 @@ def linearity(method: Method, biased: bool) -> float:
     return worst
 
 
-def symmetry(method: Method, biased: bool) -> float:
+def symmetry(method: Method, biased: bool, networks: int) -> float:
     """Features that can be exchanged and have the same value (and baseline) get the same."""
     worst = 0.0
-    for _ in range(NETWORKS):
+    for _ in range(networks):
         net, x = mlp(biased), torch.randn(1, FEATURES)
         first, second = linear(net, 0), linear(net, 2)
         x[:, 1] = x[:, 0]
@@ -262,41 +272,75 @@ AXIOMS = {
 }
 
 
-def measure() -> dict[str, dict[str, float]]:
-    """The worst violation of each axiom by each method."""
-    table = {}
-    for name, (method, biased) in METHODS.items():
-        torch.manual_seed(0)
-        table[name] = {axiom: test(method, biased) for axiom, test in AXIOMS.items()}
-    return table
+@contextmanager
+def float64() -> Iterator[None]:
+    """The default dtype, for the networks and inputs made inside."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
 
 
-def markdown(table: dict[str, dict[str, float]]) -> str:
-    """The table as documentation."""
+def measure(method: Method, biased: bool, networks: int, seed: int) -> dict[str, float]:
+    """The worst violation of each axiom by a method."""
+    with float64(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Captum says that it sets hooks
+        torch.manual_seed(seed)
+        return {axiom: test(method, biased, networks) for axiom, test in AXIOMS.items()}
+
+
+@dataclass(frozen=True)
+class Config:
+    """``networks``: drawn for each axiom."""
+
+    networks: int = 8
+
+
+def run(study: Study[Config]) -> Outcome:
+    """Every axiom by every method."""
+    table = {
+        name: study.part(name, measure, method, biased, study.config.networks, study.seed)
+        for name, (method, biased) in METHODS.items()
+    }
+    return Outcome({"networks": study.config.networks, "violations": table})
+
+
+def report(figures: dict[str, Any]) -> str:
+    """For the results page."""
     lines = [
-        "# Which method satisfies which axiom",
-        "",
-        "Written by `python benchmarks/axioms.py > docs/axioms.md`. A number is the worst violation measured over",
-        f"{NETWORKS} random networks, relative to the largest attribution; below {HOLDS:g}, what quadrature",
-        f"({STEPS} steps) leaves, the axiom holds (yes). X-Gradient is tested on bias-free",
-        "networks, all others on networks with biases. Completeness is to `f(x) - f(baseline)`; for BBp, which has",
-        "none, to `f(x)`. The axioms are those of Sundararajan, Taly & Yan, ICML 2017.",
+        f"A number is the worst violation measured over {figures['networks']} random networks, relative to the largest "
+        f"attribution; below {HOLDS:g}, what quadrature ({STEPS} steps) leaves, the axiom holds (yes). X-Gradient "
+        "is tested "
+        "on networks without a bias, all others on networks with one. Completeness is to `f(x) - f(baseline)`; "
+        "for BBp, "
+        "which has no baseline, to `f(x)`. In brackets what the paper's table says.",
         "",
         "| method | " + " | ".join(AXIOMS) + " |",
         "|---|" + "---|" * len(AXIOMS),
     ]
-    for name, row in table.items():
-        cells = [f"{'yes' if v <= HOLDS else '**no**'} ({v:.1g})" for v in row.values()]
+    for name, row in figures["violations"].items():
+        paper = PAPER.get(name, [""] * len(row))
+        cells = [
+            f"{'yes' if v <= HOLDS else '**no**'} ({v:.1g}){f' [{said}]' if said else ''}"
+            for v, said in zip(row.values(), paper, strict=True)
+        ]
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     lines += [
         "",
-        "What BBp is not: alpha depends on how a function is written as layers and on the scale of the activations, so",
-        "it is neither invariant to the implementation nor linear, and does not see that units cancel each other. What",
-        "it adds up to is exact, and it needs no baseline.",
+        "What BBp is not: alpha depends on how a function is written as layers and on the scale of the "
+        "activations, so it "
+        "is neither invariant to the implementation nor linear, and does not see that units cancel each other. What it "
+        "adds up to is exact, and it needs no baseline.",
     ]
     return "\n".join(lines)
 
 
-if __name__ == "__main__":
-    warnings.simplefilter("ignore")
-    print(markdown(measure()))
+EXPERIMENT = Experiment(
+    title="Which method satisfies which axiom (X-DNN paper, Table 3)",
+    config=Config(),
+    smoke=Config(networks=1),
+    run=run,
+    report=report,
+)

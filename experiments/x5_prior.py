@@ -1,40 +1,36 @@
-"""Attribution priors on a real table: does asking for sparse attributions help when there are few rows?
+"""X5: attribution priors (X-DNN paper, section 4.3): does asking for sparse attributions help when there are few rows?
 
-The experiment of Hesse, Schaub-Meyer & Roth (NeurIPS 2021, section 4.3) on the NHANES I subset: an MLP trained on 100
-rows, with a loss that rewards sparse attributions (their Gini coefficient), for four ways to attribute::
-
-    python examples/attribution_prior.py                 # 20 random splits, a few minutes
-    python examples/attribution_prior.py --splits 200    # as published
-
-Writes ``attribution_prior.json`` and ``attribution_prior.png`` to ``--output``; a second run goes on where the first
-stopped. The data are found through BIASPROP_DATA. The published table has 118 features, this one 18, so the figures are
-not comparable with the paper's; the question is the same.
+An MLP trained on 100 rows of the NHANES I subset, with a loss that rewards sparse attributions (their Gini
+coefficient), for four ways to attribute. The published table has 118 features, this one 18.
 """
 
-import argparse
-import json
-import os
 from collections.abc import Callable
-from importlib import import_module
+from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 from statistics import fmean, stdev
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from matplotlib.figure import Figure
-from rich.console import Console
-from rich.progress import track
-from rich.table import Table
 from torch import Tensor, nn
 
 import biasprop
-from biasprop.files import write_atomically
+from examples import nhanes
 
-nhanes = import_module("nhanes")  # the example beside this one reads the table
+from .data import DATA
+from .study import Experiment, Outcome, Study
 
-ROWS, STEPS, RATE = 100, 100, 1e-3
-STRENGTHS = (0.01, 0.1, 1.0, 10.0, 100.0)
+__all__ = ["EXPERIMENT"]
+
+ROWS, RATE = 100, 1e-3
+PAPER = {
+    "X-Gradient, no bias": 0.770,
+    "expected gradients, 1 reference": 0.752,
+    "gradient": 0.715,
+    "none": 0.708,
+    "none, no bias": 0.706,
+}
 Attribute = Callable[[nn.Module, Tensor], Tensor]
 
 
@@ -74,11 +70,20 @@ METHODS: dict[str, tuple[Attribute | None, bool]] = {
 }
 
 
-def train(x: Tensor, y: Tensor, attribute: Attribute | None, bias: bool, strength: float) -> nn.Module:
+@dataclass(frozen=True)
+class Config:
+    """``splits``: random ones (published: 200); ``steps`` of training; ``strengths`` of the prior to choose from."""
+
+    splits: int = 20
+    steps: int = 100
+    strengths: tuple[float, ...] = (0.01, 0.1, 1.0, 10.0, 100.0)
+
+
+def train(x: Tensor, y: Tensor, attribute: Attribute | None, bias: bool, strength: float, steps: int) -> nn.Module:
     """Adam on the whole batch; the loss is binary cross entropy plus strength times the sparsity loss."""
     model = network(x.shape[1], bias)
     optimiser = torch.optim.Adam(model.parameters(), RATE)
-    for _ in range(STEPS):
+    for _ in range(steps):
         loss = F.binary_cross_entropy_with_logits(model(x), y)
         if attribute is not None:
             loss = loss + strength * biasprop.sparsity_loss(attribute(model, x))
@@ -94,7 +99,7 @@ def score(model: nn.Module, x: Tensor, y: Tensor) -> float:
     return float(nhanes.auc(model(x), y))
 
 
-def split(x: Tensor, y: Tensor, seed: int) -> dict[str, float]:
+def split(x: Tensor, y: Tensor, seed: int, config: Config) -> dict[str, float]:
     """Test ROC-AUC of each method on one random split; the strength with the best validation ROC-AUC."""
     order = torch.randperm(len(x), generator=torch.Generator().manual_seed(seed))
     parts = order[:ROWS], order[ROWS : 2 * ROWS], order[2 * ROWS :]
@@ -103,15 +108,15 @@ def split(x: Tensor, y: Tensor, seed: int) -> dict[str, float]:
     found = {}
     for name, (attribute, bias) in METHODS.items():
         tried = []
-        for strength in STRENGTHS if attribute else (0.0,):
+        for strength in config.strengths if attribute else (0.0,):
             torch.manual_seed(seed)
-            model = train(train_x, train_y, attribute, bias, strength)
+            model = train(train_x, train_y, attribute, bias, strength, config.steps)
             tried.append((score(model, *validation), score(model, *test)))
         found[name] = max(tried)[1]
     return found
 
 
-def draw(results: list[dict[str, float]], path: Path) -> None:
+def draw(results: list[dict[str, float]]) -> Figure:
     """Mean and standard error of each method, and the splits behind them."""
     figure = Figure(figsize=(8, 3.6), layout="constrained")
     axis = figure.subplots()
@@ -123,7 +128,7 @@ def draw(results: list[dict[str, float]], path: Path) -> None:
     axis.set_yticks(range(len(METHODS)), METHODS)
     axis.set_ylim(len(METHODS) - 0.5, -0.7)
     axis.set_xlabel(f"test ROC-AUC, {len(results)} splits: mean and standard error (marks: single splits)")
-    figure.savefig(path, dpi=120)
+    return figure
 
 
 def error(values: list[float]) -> float:
@@ -131,28 +136,42 @@ def error(values: list[float]) -> float:
     return stdev(values) / len(values) ** 0.5 if len(values) > 1 else 0.0
 
 
-def main() -> None:
-    """Train on every split that has no result yet, then show all of them."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--splits", type=int, default=20)
-    parser.add_argument("--output", type=Path, default=Path("attribution_prior"))
-    arguments = parser.parse_args()
-    folder = Path(os.environ.get("BIASPROP_DATA", Path(__file__).parents[2] / "shared" / "data"))
-    _, x, y = nhanes.read(folder)
-    arguments.output.mkdir(parents=True, exist_ok=True)
-    path = arguments.output / "attribution_prior.json"
-    results: list[dict[str, float]] = json.loads(path.read_text()) if path.exists() else []
-    for seed in track(range(len(results), arguments.splits), "splits"):
-        results.append(split(x, y, seed))
-        write_atomically(path, lambda temporary: Path(temporary).write_text(json.dumps(results, indent=1)))
-    results = results[: arguments.splits]
-    table = Table("attribution prior", "test ROC-AUC", "standard error", title=f"{len(results)} splits of NHANES I")
-    for name in METHODS:
-        values = [r[name] for r in results]
-        table.add_row(name, f"{fmean(values):.3f}", f"{error(values):.3f}")
-    Console().print(table)
-    draw(results, arguments.output / "attribution_prior.png")
+def run(study: Study[Config]) -> Outcome:
+    """Train on every split."""
+    config = study.config
+    _, x, y = nhanes.read(DATA)
+    first = 1000 * study.seed
+    results = [study.part(f"split {i}", split, x, y, first + i, config) for i in range(config.splits)]
+    scores = {name: (fmean(v := [r[name] for r in results]), error(v)) for name in METHODS}
+    return Outcome({"splits": config.splits, "ROC-AUC": scores}, {"splits": draw(results)})
 
 
-if __name__ == "__main__":
-    main()
+def report(figures: dict[str, Any]) -> str:
+    """For the results page."""
+    lines = [
+        f"| attribution prior | test ROC-AUC and standard error, {figures['splits']} splits | *paper*: other "
+        "table, 200 splits |",
+        "|---|---|---|",
+        *(f"| {n} | {m:.3f} ± {e:.3f} | {PAPER[n]:.3f} |" for n, (m, e) in figures["ROC-AUC"].items()),
+        "",
+        "**Data and training.** NHANES I subset, 18 features, death within 15 years; 100 rows to train, 100 to "
+        "choose the "
+        "strength of the prior, the rest to test; MLP n-512-128-32-1, Adam.",
+        "",
+        "**What differs and why.** Every prior helps here too, but X-Gradient is not ahead: its network starts lower "
+        "without biases, and the other priors are as good. The published order was found on a table of 118 "
+        "features, most of "
+        "them uninformative; with 18 there is less for sparsity to remove. That explanation is not tested: the "
+        "published "
+        "table is not available.",
+    ]
+    return "\n".join(lines)
+
+
+EXPERIMENT = Experiment(
+    title="Attribution priors (X-DNN paper, section 4.3)",
+    config=Config(),
+    smoke=Config(splits=2, steps=5, strengths=(0.1, 1.0)),
+    run=run,
+    report=report,
+)

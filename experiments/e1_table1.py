@@ -1,0 +1,225 @@
+"""E1: how much of a network's accuracy is bias, Table 1 of the BBp paper: calls of `biasprop.audit`."""
+
+import hashlib
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+import biasprop
+
+from .study import Experiment, Outcome, Study
+from .subjects import CIFAR, FASHION, RESNET20, SQUEEZENET, STL, Checkpoint, Subject, without_bias
+from .training import Training
+
+__all__ = ["EXPERIMENT"]
+
+PAPER = {  # trained without bias, with bias, only w.x, only b: test accuracy in percent
+    "cifar10": (87.0, 90.9, 71.5, 62.2),
+    "cifar100": (62.8, 66.8, 40.3, 36.5),
+    "fashion_mnist": (94.1, 94.7, 76.1, 24.6),
+}
+ZEROS = {"mean": "mean colour", "black": "black", "grey": "grey"}
+
+
+@dataclass(frozen=True)
+class Config:
+    """What is audited.
+
+    Attributes:
+        networks: trained here, with biases and without.
+        variants: trained here, with biases.
+        checkpoints: trained elsewhere.
+        levels: of grey from which the input is counted, for the curves.
+        images: of the test set; None: all.
+        curve_images: the same, for the curves.
+        batch: images at once.
+    """
+
+    networks: tuple[Training, ...] = (FASHION, CIFAR)
+    variants: tuple[Training, ...] = (replace(FASHION, centring="black"), replace(STL, centring="black"), STL)
+    checkpoints: tuple[Checkpoint, ...] = (SQUEEZENET, RESNET20)
+    levels: tuple[float, ...] = (0.0, 0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1.0)
+    images: int | None = None
+    curve_images: int = 1000
+    batch: int = 50
+
+
+class _Renormalise(nn.Module):
+    """From pixels that are counted from another zero to what the network sees; its shift is one more bias."""
+
+    scale: Tensor
+    shift: Tensor
+
+    def __init__(self, subject: Subject, zero: Tensor) -> None:
+        """``zero``: the pixel, in 0 to 1, ``(C,)``, that the new input counts from."""
+        super().__init__()
+        self.register_buffer("scale", 1 / subject.std[:, None, None])
+        self.register_buffer("shift", ((zero - subject.mean) / subject.std)[:, None, None])
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(N, C, H, W)``."""
+        return x * self.scale + self.shift
+
+
+class _Recounted(Dataset[tuple[Tensor, Tensor]]):
+    """The images of a subject, counted from another zero."""
+
+    def __init__(self, subject: Subject, zero: Tensor) -> None:
+        self.subject, self.zero = subject, zero
+
+    def __len__(self) -> int:
+        return len(self.subject)
+
+    def __getitem__(self, i: int) -> tuple[Tensor, Tensor]:
+        x, label = self.subject.data[i]
+        return self.subject.pixels(x) - self.zero[:, None, None], label
+
+
+def recounted(subject: Subject, zero: Tensor) -> Subject:
+    """The same function of the image, with the zero of its input moved into the network."""
+    model = nn.Sequential(_Renormalise(subject, zero), subject.model).eval()
+    return replace(subject, model=model, data=_Recounted(subject, zero), mean=zero, std=torch.ones_like(zero))
+
+
+def _audit(study: Study[Config], subject: Subject, images: int | None) -> biasprop.Audit:
+    """Interrupted, it goes on from its state in the runs folder."""
+    weights = b"".join(v.numpy().tobytes() for v in subject.model.state_dict().values())
+    name = hashlib.sha256(weights + f"{subject.title} {images}".encode()).hexdigest()[:16]
+    state = study.runs / f"audit-{name}.safetensors"
+    return biasprop.audit(subject.model, subject.loader(study.config.batch, images), state=state)
+
+
+def _figures(study: Study[Config], subject: Subject) -> dict[str, Any]:
+    return _audit(study, subject, study.config.images).figures()
+
+
+def _accuracy(study: Study[Config], subject: Subject) -> dict[str, float]:
+    return _audit(study, subject, study.config.curve_images).accuracy
+
+
+def run(study: Study[Config]) -> Outcome:
+    """Audits of every network, with its input counted from several zeros."""
+    config = study.config
+    figures: dict[str, Any] = {"networks": {}, "curves": {}}
+    pictures: dict[str, Figure] = {}
+    bare = [without_bias(t) for t in config.networks]
+    sources: list[Training | Checkpoint] = [*config.networks, *config.variants, *bare, *config.checkpoints]
+    for source in sources:
+        subject = study.subject(source)
+        title, centring = subject.title, "mean colour"
+        if isinstance(source, Training):
+            centring = {"mean": "mean colour", "black": "0 to 1", "grey": "-1 to 1"}[source.centring]
+            title += f", trained on inputs {'from 0 to 1' if source.centring == 'black' else 'minus their mean'}"
+        row: dict[str, Any] = {"data": getattr(source, "data", None), "origin": subject.origin, "trained on": centring}
+        row["bias"] = getattr(source, "bias", True)
+        row["audits"] = {}
+        zeros = _zeros(subject, source) if row["bias"] else {}
+        for name, zero in zeros.items():
+            own = torch.equal(zero, subject.mean)
+            counted = subject if own else recounted(subject, zero)
+            key = f"{title}, counted from {name}"
+            row["audits"][name] = study.part(key, _figures, study, counted)
+            if own and source in (*config.networks, *config.checkpoints):
+                picture = _audit(study, counted, config.images).plot(title)
+                pictures[subject.slug] = picture
+        if not row["bias"]:
+            key = f"{title}, as trained"
+            row["audits"]["as trained"] = study.part(key, _figures, study, subject)
+        elif isinstance(source, Training) and config.levels:
+            figures["curves"][title] = _curve(study, subject, title)
+        figures["networks"][title] = row
+    figures["levels"] = config.levels
+    if figures["curves"]:
+        pictures["zero"] = _draw(figures)
+    return Outcome(figures, pictures)
+
+
+def _zeros(subject: Subject, source: Training | Checkpoint) -> dict[str, Tensor]:
+    """Where users put the zero of the input: the mean colour, black, or the middle of the range."""
+    own = {"mean colour" if not isinstance(source, Training) or source.centring == "mean" else "black": subject.mean}
+    return {**own, "black": torch.zeros_like(subject.mean), "grey": torch.full_like(subject.mean, 0.5)}
+
+
+def _curve(study: Study[Config], subject: Subject, title: str) -> dict[str, list[float]]:
+    """Accuracy of w.x alone and of b alone, by the grey level that the input is counted from."""
+    found: dict[str, list[float]] = {"w.x alone": [], "b alone": []}
+    for level in study.config.levels:
+        counted = recounted(subject, torch.full_like(subject.mean, level))
+        accuracy = study.part(f"{title}, counted from grey {level:g}", _accuracy, study, counted)
+        for name, values in found.items():
+            values.append(100 * accuracy[name])
+    return found
+
+
+def _draw(figures: dict[str, Any]) -> Figure:
+    curves = figures["curves"]
+    figure = Figure(figsize=(4.6 * len(curves), 4.4), layout="constrained")
+    axes = figure.subplots(1, len(curves), sharey=True, squeeze=False)[0]
+    for axis, (title, curve) in zip(axes, curves.items(), strict=True):
+        axis.plot(figures["levels"], curve["w.x alone"], "o-", color="#d6604d", label="w.x alone")
+        axis.plot(figures["levels"], curve["b alone"], "s-", color="#4393c3", label="b alone")
+        own = figures["networks"][title]["audits"]
+        both = 100 * next(iter(own.values()))["accuracy"]["w.x + b"]
+        axis.axhline(both, color="#555555", linewidth=0.8, linestyle=":", label="w.x + b")
+        paper = PAPER.get(figures["networks"][title]["data"])
+        if paper:
+            axis.axhline(paper[2], color="#d6604d", linewidth=0.8, linestyle="--", label="w.x alone, paper")
+            axis.axhline(paper[3], color="#4393c3", linewidth=0.8, linestyle="--", label="b alone, paper")
+        axis.set_title(title.replace(", trained", ",\ntrained"), fontsize=10)
+        axis.set_xlabel("zero of the input: grey level (0 black, 1 white)")
+        axis.spines[["top", "right"]].set_visible(False)
+    axes[0].set_ylabel("accuracy, %")
+    axes[0].set_ylim(0, 100)
+    axes[-1].legend(fontsize=9, loc="best")
+    figure.suptitle("One network, one function: the split into w.x and b depends on where the input is counted from")
+    return figure
+
+
+def report(figures: dict[str, Any]) -> str:
+    """For the results page."""
+    networks = figures["networks"]
+    bare = {row["data"]: a for row in networks.values() if not row["bias"] for a in row["audits"].values()}
+    lines = [
+        "| network and data | input counted from | trained without bias | trained with bias | only w.x | only b | "
+        "b over logit, median |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for data, paper in PAPER.items():
+        lines.append(f"| *paper*: VGG-11, {data} | *not stated* | {' | '.join(f'{v:.1f}' for v in paper)} | |")
+    for title, row in networks.items():
+        if not row["bias"]:
+            continue
+        for zero, audit in row["audits"].items():
+            accuracy = audit["accuracy"]
+            free = bare.get(row["data"]) if "VGG" in title else None
+            cells = [
+                f"{100 * free['accuracy']['w.x + b']:.1f}" if free else "",
+                *(f"{100 * accuracy[name]:.1f}" for name in ("w.x + b", "w.x alone", "b alone")),
+                f"{100 * audit['bias over predicted logit']['0.5']:.0f} %",
+            ]
+            lines.append(f"| {title} | {zero} | {' | '.join(cells)} |")
+    origins = dict.fromkeys(f"- {title}: {row['origin']}." for title, row in networks.items())
+    examples = {a["examples"] for row in networks.values() for a in row["audits"].values()}
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"**Data and training.** Test sets as they are ({', '.join(f'{n:,}' for n in sorted(examples))} images). "
+            "CIFAR-10 is its JPEG version, in training and in testing.",
+            "",
+            *origins,
+        ]
+    )
+
+
+EXPERIMENT = Experiment(
+    title="How much of the accuracy is bias (BBp paper, Table 1)",
+    config=Config(),
+    smoke=Config(networks=(STL,), variants=(), checkpoints=(RESNET20,), levels=(0.0, 1.0), images=20, curve_images=10),
+    run=run,
+    report=report,
+)

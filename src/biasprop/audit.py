@@ -1,0 +1,330 @@
+"""Audit: how much of a classifier's predictions is bias, over a whole labelled data set.
+
+The paper's Table 1 for any network (Wang, Zhou & Bilmes, ICML 2019): the accuracy of ``f = w.x + b``, of ``w.x`` alone
+and of ``b`` alone, where each is taken for *all* classes (``J x`` by one forward-mode product, ``b = f - J x``); how
+large ``b`` is beside the predicted logit; and which layers' biases it comes from.
+"""
+
+import hashlib
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from os import PathLike
+from pathlib import Path
+from statistics import NormalDist
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from .archive import read_tensors, write_tensors
+from .checks import check_labels
+from .errors import CompletenessError, InputError, TargetError
+from .explainer import Explainer
+from .progress import track
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["Audit", "audit"]
+
+FORMAT = "biasprop-audit-1"
+PARTS = ("w.x + b", "w.x alone", "b alone")
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+EVERY = 10.0  # seconds between two writes of the state
+
+
+@dataclass(frozen=True, eq=False)
+class Audit:
+    """What an audit found, over N examples and S bias sources.
+
+    Attributes:
+        labels: the true classes, ``(N,)`` int64.
+        classes: the classes that ``w.x + b``, ``w.x`` alone and ``b`` alone predict, ``(N, 3)`` int64.
+        outputs: the predicted logit f, ``(N,)`` float64.
+        biases: its bias b, ``(N,)`` float64.
+        amounts: sum over the examples of each source's amount, ``(S,)`` float64; they add up to ``biases.sum()``.
+        masses: the same of the amounts' magnitudes.
+        sources: name and operation of each source.
+    """
+
+    labels: Tensor
+    classes: Tensor
+    outputs: Tensor
+    biases: Tensor
+    amounts: Tensor
+    masses: Tensor
+    sources: tuple[tuple[str, str], ...]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def accuracy(self) -> dict[str, float]:
+        """Of ``w.x + b``, ``w.x alone`` and ``b alone``, from 0 to 1."""
+        right = (self.classes == self.labels[:, None]).double().mean(0)
+        return dict(zip(PARTS, right.tolist(), strict=True))
+
+    @property
+    def agreement(self) -> dict[str, float]:
+        """How often each part alone predicts what the network predicts, from 0 to 1; no label is needed for it."""
+        same = (self.classes == self.classes[:, :1]).double().mean(0)
+        return dict(zip(PARTS, same.tolist(), strict=True))
+
+    def interval(self, share: float, confidence: float = 0.95) -> tuple[float, float]:
+        """Wilson's confidence interval for a share of the examples."""
+        n, z = len(self), NormalDist().inv_cdf(0.5 + confidence / 2)
+        centre, half = share + z * z / (2 * n), z * (share * (1 - share) / n + z * z / (4 * n * n)) ** 0.5
+        return (centre - half) / (1 + z * z / n), (centre + half) / (1 + z * z / n)
+
+    @property
+    def shares(self) -> Tensor:
+        """b over the predicted logit, ``(M,)``: of the examples whose logit is not 0."""
+        there = self.outputs != 0
+        return self.biases[there] / self.outputs[there]
+
+    def quantiles(self) -> dict[float, float]:
+        """Of the shares; NaN where there are none."""
+        values = self.shares if len(self.shares) else torch.full((1,), torch.nan, dtype=torch.float64)
+        ordered = values.sort().values  # torch.quantile takes 16 million at most
+        at = [round(q * (len(ordered) - 1)) for q in QUANTILES]
+        return dict(zip(QUANTILES, ordered[at].tolist(), strict=True))
+
+    def summary(self) -> str:
+        """The lines a person can repeat to a colleague."""
+        both, linear, bias = (f"{100 * value:.1f} %" for value in self.accuracy.values())
+        return (
+            f"{len(self)} examples: the network is right on {both}, w.x alone on {linear}, b alone on {bias}; "
+            f"b is a median {100 * self.quantiles()[0.5]:.0f} % of the predicted logit."
+        )
+
+    def __str__(self) -> str:
+        lines = [f"{'':<12}{'accuracy, %':>12}{'95 % interval':>18}{'agrees with the network, %':>30}"]
+        for name in PARTS:
+            low, high = self.interval(self.accuracy[name])
+            interval = f"{100 * low:.1f} to {100 * high:.1f}"
+            lines.append(
+                f"{name:<12}{100 * self.accuracy[name]:>12.1f}{interval:>18}{100 * self.agreement[name]:>30.1f}"
+            )
+        cells = ", ".join(f"{100 * q:g} %: {value:.2f}" for q, value in self.quantiles().items())
+        lines += ["", f"b / predicted logit, quantiles: {cells}"]
+        if self.sources:
+            width = max(len(name) for name, _ in self.sources)
+            lines += ["", f"{'bias source':<{width}}{'share of the bias mass, %':>28}{'mean amount':>14}"]
+        order = self.masses.argsort(descending=True).tolist()
+        total = max(self.masses.sum().item(), torch.finfo(torch.float64).tiny)
+        for i in order[:10]:
+            share, mean = 100 * self.masses[i].item() / total, self.amounts[i].item() / len(self)
+            lines.append(f"{self.sources[i][0]:<{width}}{share:>28.1f}{mean:>14.4g}")
+        more = [f"... and {len(order) - 10} more"] if len(order) > 10 else []
+        return "\n".join([*lines, *more, "", self.summary()])
+
+    def __repr__(self) -> str:
+        return f"Audit({self.summary()})"
+
+    def figures(self) -> dict[str, Any]:
+        """All of it but the single examples, as plain numbers for JSON."""
+        n = len(self)
+        return {
+            "examples": n,
+            "accuracy": self.accuracy,
+            "interval": {name: self.interval(value) for name, value in self.accuracy.items()},
+            "agreement": self.agreement,
+            "bias over predicted logit": {f"{q:g}": value for q, value in self.quantiles().items()},
+            "sources": [
+                {"name": name, "operation": operation, "mean amount": amount / n, "mean magnitude": mass / n}
+                for (name, operation), amount, mass in zip(
+                    self.sources, self.amounts.tolist(), self.masses.tolist(), strict=True
+                )
+            ],
+            "summary": self.summary(),
+        }
+
+    def plot(self, title: str | None = None) -> "Figure":
+        """Accuracy of the parts, distribution of the bias share, bias mass by source. See `plot.plot_audit`."""
+        from .plot import plot_audit
+
+        return plot_audit(self, title)
+
+
+def audit(
+    model: nn.Module | Explainer,
+    loader: Iterable[tuple[Tensor, Any]],
+    *,
+    state: str | PathLike[str] | None = None,
+    progress: bool = True,
+) -> Audit:
+    """Audit a classifier on labelled data, in one pass that holds one batch at a time.
+
+    Args:
+        model: a classifier in eval mode, from ``x`` to logits ``(N, C)``, or to one logit ``(N,)`` or ``(N, 1)`` whose
+            sign decides between class 0 and 1; or an `Explainer` of one.
+        loader: batches ``(x, labels)`` in a fixed order (``shuffle=False``), ``labels`` ``(N,)`` integers.
+        state: a file to keep what is done in. An audit that was interrupted goes on from it, with no example lost or
+            taken twice, and one that is finished is not run again. The model's weights and every example are compared
+            with those of the file.
+        progress: show a bar, on a terminal.
+
+    Returns:
+        The `Audit`.
+
+    Raises:
+        InputError: there is no example, a label is not a class, or the state belongs to other weights or data.
+        TargetError: the model's output is not that of a classifier.
+        FileError: the state cannot be read or written.
+        BiaspropError: the model cannot be explained; see `explain`.
+    """
+    explainer = model if isinstance(model, Explainer) else Explainer(model)
+    ledger = _Ledger(_digest(explainer.model))
+    path = None if state is None else Path(state)
+    if path is not None and path.exists():
+        ledger.resume(path)
+    written, pause = time.monotonic(), EVERY
+    try:
+        for x, labels in track(loader, "auditing", progress):
+            x, labels = ledger.skip(*_checked(x, labels, explainer.model))
+            if len(x):
+                ledger.add(x, labels, *_examine(explainer, x, labels))
+            if path is not None and time.monotonic() - written > pause:
+                started = time.monotonic()
+                ledger.write(path)
+                written = time.monotonic()
+                pause = max(EVERY, 20 * (written - started))
+    finally:  # what is done is kept, also when a later example is bad or the user interrupts
+        if path is not None and ledger.rows:
+            ledger.write(path)
+    if ledger.seen < len(ledger):
+        raise InputError(
+            f"The data hold {ledger.seen} examples, but the audit in {path} had come to {len(ledger)}: these are other "
+            "data. Remove the file or choose another."
+        )
+    return ledger.audit()
+
+
+def _checked(x: Any, labels: Any, model: nn.Module) -> tuple[Tensor, Tensor]:
+    """A batch on the model's device."""
+    labels = torch.as_tensor(labels)
+    if not isinstance(x, Tensor) or labels.shape != x.shape[:1] or labels.is_floating_point():
+        got = f"{tuple(x.shape)} and labels {tuple(labels.shape)}" if isinstance(x, Tensor) else type(x).__name__
+        raise InputError(f"The loader must give (x, labels) with a whole number per example, not {got}.")
+    parameter = next(model.parameters(), None)
+    return x if parameter is None else x.to(parameter.device), labels.long().cpu()
+
+
+def _examine(explainer: Explainer, x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor, Any]:
+    """Classes ``(N, 3)``, predicted logit, its bias, and the table of its sources."""
+    linear, bias = explainer.split(x)
+    if not isinstance(linear, Tensor) or linear.dim() not in (1, 2) or len(linear) != len(x):
+        shape = tuple(linear.shape) if isinstance(linear, Tensor) else type(linear).__name__
+        raise TargetError(
+            f"An audit is of a classifier with logits (N, C), (N, 1) or (N,); this model returns {shape}."
+        )
+    single = linear.dim() == 1 or linear.shape[1] == 1
+    parts = [part.reshape(len(x), -1) for part in (linear + bias, linear, bias)]
+    check_labels(labels, 2 if single else parts[0].shape[1])
+    classes = torch.stack([(p[:, 0] > 0).long() if single else p.argmax(1) for p in parts], 1)
+    chosen = torch.zeros_like(classes[:, :1]) if single else classes[:, :1]
+    output, b = (parts[i].gather(1, chosen)[:, 0] for i in (0, 2))
+    target = None if linear.dim() == 1 else chosen[:, 0]
+    sources = explainer.sources(x, target)
+    size = output.abs() + b.abs() + sources.amounts.abs().sum(1)
+    error = (sources.amounts.sum(1) - b).abs() / torch.where(size > 0, size, 1)
+    if not error.max() <= (1e-7 if b.dtype == torch.float64 else 2e-3):
+        raise CompletenessError(
+            f"The bias sources miss b = f - J x by {error.max().item():.1e} of the logit. A rule of your own, or a "
+            "custom autograd function, gives another derivative backwards than forwards."
+        )
+    return classes.cpu(), output.double().cpu(), b.double().cpu(), sources
+
+
+def _digest(model: nn.Module) -> str:
+    """Of the weights: an audit is resumed with the same network only."""
+    digest = hashlib.sha256(type(model).__name__.encode())
+    for name, tensor in model.state_dict().items():
+        if isinstance(tensor, Tensor):
+            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+            digest.update(_raw(tensor))
+    return digest.hexdigest()
+
+
+def _raw(tensor: Tensor) -> bytes:
+    return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+
+
+class _Ledger:
+    """What has been audited so far, and a digest of the examples in their order."""
+
+    def __init__(self, model: str) -> None:
+        self.model = model
+        self.data = ""
+        self.rows: list[dict[str, Tensor]] = []
+        self.sources: dict[tuple[str, str], tuple[Tensor, Tensor]] = {}
+        self.seen = 0
+        self.resumed = (0, "")
+        self.origin: Path | None = None
+
+    def __len__(self) -> int:
+        return sum(len(row["labels"]) for row in self.rows)
+
+    def skip(self, x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Without the examples that are done; these must be the ones that were done."""
+        done = self.resumed[0]
+        old = max(0, min(done - self.seen, len(x)))
+        for image, label in zip(x[:old], labels[:old], strict=True):
+            self._remember(image, label)
+        if old and self.seen == done and self.data != self.resumed[1]:
+            raise InputError(
+                f"The first {done} examples are not those of the audit in {self.origin}. Keep the loader's order "
+                "(shuffle=False, no random augmentation), remove the file, or choose another."
+            )
+        return x[old:], labels[old:]
+
+    def _remember(self, image: Tensor, label: Tensor) -> None:
+        self.data = hashlib.sha256(f"{self.data} {int(label)}".encode() + _raw(image)).hexdigest()
+        self.seen += 1
+
+    def add(self, x: Tensor, labels: Tensor, classes: Tensor, outputs: Tensor, biases: Tensor, sources: Any) -> None:
+        """One batch: all of it or, if anything fails before, nothing."""
+        for image, label in zip(x, labels, strict=True):
+            self._remember(image, label)
+        self.rows.append({"labels": labels, "classes": classes, "outputs": outputs, "biases": biases})
+        for source in sources:
+            amount = source.amount.double().cpu()
+            self._count((source.name, source.operation), amount.sum(), amount.abs().sum())
+
+    def _count(self, source: tuple[str, str], amount: Tensor, mass: Tensor) -> None:
+        before = self.sources.get(source, (0, 0))
+        self.sources[source] = (before[0] + amount, before[1] + mass)
+
+    def audit(self) -> Audit:
+        """What was found so far."""
+        if not self.rows:
+            raise InputError("The loader holds no example.")
+        tensors = {name: torch.cat([row[name] for row in self.rows]) for name in self.rows[0]}
+        amounts, masses = (
+            torch.stack([s[i] for s in self.sources.values()]) if self.sources else torch.zeros(0, dtype=torch.float64)
+            for i in (0, 1)
+        )
+        return Audit(**tensors, amounts=amounts, masses=masses, sources=tuple(self.sources))
+
+    def write(self, path: Path) -> None:
+        """Atomically."""
+        found = self.audit()
+        tensors = {f.name: getattr(found, f.name) for f in fields(found) if f.name != "sources"}
+        header = {"model": self.model, "data": self.data, "sources": found.sources}
+        write_tensors(path, FORMAT, tensors, header)
+
+    def resume(self, path: Path) -> None:
+        """From what `write` wrote."""
+        header, tensors = read_tensors(path, FORMAT)
+        if header["model"] != self.model:
+            raise InputError(
+                f"The audit in {path} is of a model with other weights: remove the file or choose another."
+            )
+        amounts, masses = tensors.pop("amounts"), tensors.pop("masses")
+        self.rows = [tensors]
+        self.sources = {
+            (name, operation): (amount, mass)
+            for (name, operation), amount, mass in zip(header["sources"], amounts, masses, strict=True)
+        }
+        self.resumed, self.origin = (len(self), header["data"]), path

@@ -1,0 +1,101 @@
+"""``biasprop audit``: how much of a classifier's predictions is bias, over labelled data."""
+
+import json
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import torch
+from rich.console import Console
+from torch import Tensor
+from typer import Option
+
+from ..audit import audit as run
+from ..errors import InputError
+from ..files import make_folder, write_atomically
+from .classes import Classes
+from .inputs import Preparation, batches, count, read
+from .models import load_model
+from .options import (
+    BatchSize,
+    ClassNames,
+    Crop,
+    Device,
+    Drop,
+    Grey,
+    Inputs,
+    Key,
+    Mean,
+    Model,
+    Resize,
+    Rows,
+    Std,
+    Weights,
+    preparation,
+)
+
+__all__ = ["audit"]
+
+
+class _Labelled:
+    """Batches ``(x, labels)`` of the inputs, in their order."""
+
+    def __init__(self, inputs: Sequence[Path], how: Preparation, classes: Classes, size: int, output: Path) -> None:
+        self.inputs, self.how, self.classes, self.size, self.output = inputs, how, classes, size, output
+
+    def __len__(self) -> int:
+        return -(-count(self.inputs, self.how, self.output) // self.size)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        for batch in batches(read(self.inputs, self.how, self.output), self.size):
+            labels = [self.classes.label(item) for item in batch]
+            if None in labels:
+                item = batch[labels.index(None)]
+                what = "has no label" if item.label is None else f"has the label {item.label!r}, which is no class"
+                raise InputError(
+                    f"{item.name} of {item.path} {what}. Name the array "
+                    "or column that holds it with --labels; images take it from their sub-folder, or with --classes "
+                    "from the id that their name begins with."
+                )
+            yield torch.stack([item.x for item in batch]), torch.tensor(labels)
+
+
+def audit(
+    data: Inputs,
+    model: Model,
+    weights: Weights = None,
+    labels: Annotated[
+        str | None, Option(help="Arrays: the array of labels (default for --key x_test: y_test). Tables: the column.")
+    ] = None,
+    output: Annotated[
+        Path, Option("--output", "-o", help="Folder for audit.json, audit.png and the state to go on from.")
+    ] = Path("biasprop-audit"),
+    classes: ClassNames = None,
+    resize: Resize = 256,
+    crop: Crop = 224,
+    mean: Mean = "0.485,0.456,0.406",
+    std: Std = "0.229,0.224,0.225",
+    grey: Grey = False,
+    key: Key = None,
+    rows: Rows = ":",
+    drop: Drop = None,
+    batch_size: BatchSize = 16,
+    device: Device = "cpu",
+) -> None:
+    """Audit a classifier: accuracy of w.x + b, of w.x alone and of b alone, and where b comes from.
+
+    Goes on where an interrupted audit stopped; the same command a second time only reads the data again.
+    """
+    console = Console(highlight=False, soft_wrap=True, markup=False)
+    how = preparation(resize, crop, mean, std, grey, key, rows, drop, labels)
+    names = Classes.read(classes) if classes is not None else Classes.of_folders(data)
+    folder = make_folder(output)
+    loader = _Labelled(data, how, names, batch_size, folder)
+    found = run(load_model(model, weights, device), loader, state=folder / "audit.safetensors")
+    text = json.dumps({"model": model, "data": [str(path) for path in data], **found.figures()}, indent=1)
+    write_atomically(folder / "audit.json", lambda file: file.write_text(text, encoding="utf-8"))
+    figure = found.plot(f"{model} on {', '.join(path.name for path in data)}")
+    write_atomically(folder / "audit.png", partial(figure.savefig, dpi=110))
+    console.print(str(found))
+    console.print(f"audit.json and audit.png in {folder}")

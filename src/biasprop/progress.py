@@ -1,0 +1,18 @@
+"""Progress bars: on a terminal, on standard error, gone when done."""
+
+from collections.abc import Iterable, Sized
+from typing import TypeVar
+
+__all__ = ["track"]
+
+T = TypeVar("T")
+
+
+def track(items: Iterable[T], label: str, shown: bool = True) -> Iterable[T]:
+    """``items``, with a bar while they are taken if this is a terminal and ``shown``."""
+    from rich.console import Console
+    from rich.progress import track as bar
+
+    console = Console(stderr=True)
+    total = len(items) if isinstance(items, Sized) else None
+    return bar(items, label, total, transient=True, console=console, disable=not (shown and console.is_terminal))
