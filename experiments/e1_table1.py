@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 import biasprop
 
 from .study import Experiment, Outcome, Study
-from .subjects import CIFAR, FASHION, RESNET20, SQUEEZENET, STL, Checkpoint, Subject, without_bias
+from .subjects import CIFAR, FASHION, MNIST, RESNET20, SQUEEZENET, STL, Checkpoint, Subject, without_bias
 from .training import Training
 
 __all__ = ["EXPERIMENT"]
@@ -40,11 +40,11 @@ class Config:
     """
 
     networks: tuple[Training, ...] = (FASHION, CIFAR)
-    variants: tuple[Training, ...] = (replace(FASHION, centring="black"), replace(STL, centring="black"), STL)
+    variants: tuple[Training, ...] = (STL, replace(STL, centring="black"), replace(MNIST, centring="mean"), MNIST)
     checkpoints: tuple[Checkpoint, ...] = (SQUEEZENET, RESNET20)
     levels: tuple[float, ...] = (0.0, 0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1.0)
     images: int | None = None
-    curve_images: int = 1000
+    curve_images: int = 500
     batch: int = 50
 
 

@@ -54,7 +54,7 @@ class Config:
         "w*x+bias3",
     )
     free_methods: tuple[str, ...] = ("random", "ig50", "xgradient")
-    images: int = 200
+    images: int = 100
     pairs: tuple[tuple[int, int], ...] = ((8, 3), (8, 6), (9, 1), (4, 1))
     batch: int = 50
 
@@ -127,7 +127,7 @@ def _costs(subject: Subject, names: tuple[str, ...], config: Config) -> dict[str
 
 def _scores(row: dict[str, Any]) -> dict[str, float]:
     """Mean over the metrics of the gain over random, as a share of the largest gain or loss on the method's network."""
-    scores = {}
+    scores: dict[str, float] = {}
     for kind in ("without bias", "with bias"):
         found = row[kind]["quality"]
         gains = np.array([[(1 if METRICS[m] else -1) * (v[m] - found["random"][m]) for m in v] for v in found.values()])

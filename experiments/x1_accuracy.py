@@ -42,7 +42,7 @@ class Config:
         (CIFAR, None),
     )
     images: int | None = None
-    gap_images: int = 100
+    gap_images: int = 50
     batch: int = 10
 
 

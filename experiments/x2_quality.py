@@ -43,7 +43,7 @@ class Config:
     )
     methods: tuple[str, ...] = ("ig128", "random", "gradient", "eg1", "w*x", "bias1", "bias2", "bias3", "w*x+bias1")
     free_methods: tuple[str, ...] = ("ig128", "random", "gradient", "eg1", "xgradient")
-    images: int = 300
+    images: int = 200
     batch: int = 50
 
 

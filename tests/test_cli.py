@@ -262,3 +262,63 @@ def test_xdnn_check_and_convert(folder, monkeypatch, capsys):
         assert status == 2
         assert "Traceback" not in err
     assert sorted(p.name for p in folder.glob("free*")) == ["free.pt2", "free.safetensors"]
+
+
+AUDIT = [*IMAGE, "--classes", "classes.txt"]
+
+
+def test_audit_of_images(folder, monkeypatch, capsys):
+    status, out, err = run(monkeypatch, capsys, "audit", "images", *AUDIT, "-o", "out")
+    assert status == 0, err
+    assert "2 examples: the network is right on" in out
+    figures = json.loads((folder / "out" / "audit.json").read_text())
+    assert figures["examples"] == 2
+    assert {row["name"] for row in figures["sources"]} == {"0", "3"}
+    assert (folder / "out" / "audit.png").stat().st_size > 10_000
+    before = (folder / "out" / "audit.json").read_text()
+    status, _, err = run(monkeypatch, capsys, "audit", "images", *AUDIT, "--batch-size", 1, "-o", "out")
+    assert status == 0, err
+    assert (folder / "out" / "audit.json").read_text() == before
+
+
+def test_audit_takes_labels_from_folders_arrays_and_columns(folder, monkeypatch, capsys):
+    for name, image in (("b_cat", "n01_cat.png"), ("a_dog", "n02_dog.png")):
+        (folder / "sorted" / name).mkdir(parents=True)
+        (folder / "images" / image).rename(folder / "sorted" / name / "1.png")
+    status, out, err = run(monkeypatch, capsys, "audit", "sorted", *IMAGE, "-o", "one")
+    assert status == 0, err
+    assert "2 examples" in out
+    pixels = np.random.default_rng(0).integers(0, 255, (5, 16, 16, 3), dtype=np.uint8)
+    np.savez("data.npz", x_test=pixels, y_test=np.array([[0], [1], [2], [0], [1]]), other=np.arange(5) % 3)
+    images = IMAGE[:4]
+    answers = []
+    for labels in ((), ("--labels", "other")):
+        status, out, err = run(
+            monkeypatch, capsys, "audit", "data.npz", "--key", "x_test", *labels, *images, "-o", f"two{len(labels)}"
+        )
+        assert status == 0, err
+        answers.append(json.loads((folder / f"two{len(labels)}" / "audit.json").read_text()))
+    assert [a["examples"] for a in answers] == [5, 5]
+    (folder / "labelled.csv").write_text("age,weight,height,died\n30,70,1.8,1\n40,65,1.6,0.0\n50,60,1.7,1\n")
+    status, out, err = run(monkeypatch, capsys, "audit", "labelled.csv", "--labels", "died", *TABLE, "-o", "three")
+    assert status == 0, err
+    assert "3 examples" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("images", *IMAGE), "n01_cat of images/n01_cat.png has no label"),
+        (("table.csv", *TABLE, "--rows", "0"), "table_0 of table.csv has no label"),
+        (("table.csv", *TABLE, "--labels", "died"), "no column 'died'"),
+        (("data.npz", *IMAGE[:4], "--key", "x", "--labels", "z"), "no array 'z' of labels; it holds x, y, short"),
+        (("data.npz", *IMAGE[:4], "--key", "x", "--labels", "short"), "must be one per input, (2,)"),
+        (("data.npz", *IMAGE[:4], "--key", "x"), "Label 7 is not one of the model's 3 classes"),
+    ],
+)
+def test_audit_refuses_data_without_labels(folder, monkeypatch, capsys, arguments, message):
+    np.savez("data.npz", x=np.zeros((2, 16, 16, 3), dtype=np.uint8), y=np.array([0, 7]), short=np.zeros(1, dtype=int))
+    status, _, err = run(monkeypatch, capsys, "audit", *arguments, "-o", "out")
+    assert status == 2
+    assert message in err
+    assert "Traceback" not in err

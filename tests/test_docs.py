@@ -1,10 +1,8 @@
 """The documentation runs, and its tables are what the registry says."""
 
-import importlib.util
 import re
 from pathlib import Path
 
-import pytest
 import torch
 from torch import nn
 
@@ -39,27 +37,3 @@ def test_set_up_and_test_commands_are_where_ci_looks_for_them():
 def test_the_table_of_operations_is_generated():
     path = ROOT / "docs" / "operations.md"
     assert path.read_text() == table(), "run: python -m biasprop.operations > docs/operations.md"
-
-
-@pytest.mark.filterwarnings("ignore:.*:UserWarning:captum")
-@pytest.mark.filterwarnings("ignore:Setting forward")
-@pytest.mark.filterwarnings("ignore:Input Tensor")
-def test_the_cells_of_the_table_of_axioms():
-    """Two cells that need no quadrature, measured again; the whole table takes minutes."""
-    spec = importlib.util.spec_from_file_location("axioms", ROOT / "benchmarks" / "axioms.py")
-    axioms = importlib.util.module_from_spec(spec)
-    default = torch.get_default_dtype()
-    try:
-        spec.loader.exec_module(axioms)
-        axioms.NETWORKS = 2
-        torch.manual_seed(0)
-        assert axioms.completeness(axioms.bias_backprop, True) < axioms.HOLDS
-        assert axioms.completeness(axioms.input_times_gradient, True) > axioms.HOLDS
-        assert axioms.linearity(axioms.x_gradient, False) < axioms.HOLDS
-        assert axioms.implementation_invariance(axioms.deep_lift, True) > axioms.HOLDS
-    finally:
-        torch.set_default_dtype(default)
-    text = (ROOT / "docs" / "axioms.md").read_text()
-    rows = {line.split("|")[1].strip(): line for line in text.splitlines() if line.startswith("|")}
-    assert all(name in rows for name in axioms.METHODS)
-    assert rows["X-Gradient (bias-free networks)"].count("yes") == 6

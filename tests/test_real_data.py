@@ -56,14 +56,11 @@ def test_the_three_accuracies_of_the_specification(data, squeezenet):
     ids = [line.split()[0] for line in (data / "imagenet_classes.txt").read_text().splitlines()]
     items = list(read([data / "imagenet"], Preparation()))
     truth = torch.tensor([ids.index(item.path.stem.split("_")[0]) for item in items])
-    explainer = biasprop.Explainer(squeezenet)
-    parts = [explainer.split(torch.stack([i.x for i in items[k : k + 16]])) for k in range(0, len(items), 16)]
-    linear, bias = (torch.cat(p) for p in zip(*parts, strict=True))
-    accuracies = [100 * (t.argmax(1) == truth).double().mean().item() for t in (linear + bias, linear, bias)]
-    assert [round(a) for a in accuracies] == [62, 6, 37]
-    predicted = (linear + bias).argmax(1, keepdim=True)
-    share = (bias.gather(1, predicted) / (linear + bias).gather(1, predicted)).median()
-    assert round(100 * share.item()) == 87
+    x = torch.stack([item.x for item in items])
+    found = biasprop.audit(squeezenet, zip(x.split(16), truth.split(16), strict=True))
+    assert [round(100 * share) for share in found.accuracy.values()] == [62, 6, 37]
+    assert round(100 * found.quantiles()[0.5]) == 87
+    torch.testing.assert_close(found.amounts.sum(), found.biases.sum(), rtol=1e-4, atol=0)
 
 
 def test_residual_network_on_cifar(data):

@@ -175,30 +175,15 @@ def audit(
         BiaspropError: the model cannot be explained; see `explain`.
     """
     explainer = model if isinstance(model, Explainer) else Explainer(model)
-    ledger = _Ledger(_digest(explainer.model))
-    path = None if state is None else Path(state)
-    if path is not None and path.exists():
-        ledger.resume(path)
-    written, pause = time.monotonic(), EVERY
+    ledger = _Ledger(_digest(explainer.model), None if state is None else Path(state))
     try:
         for x, labels in track(loader, "auditing", progress):
             x, labels = ledger.skip(*_checked(x, labels, explainer.model))
             if len(x):
-                ledger.add(x, labels, *_examine(explainer, x, labels))
-            if path is not None and time.monotonic() - written > pause:
-                started = time.monotonic()
-                ledger.write(path)
-                written = time.monotonic()
-                pause = max(EVERY, 20 * (written - started))
+                ledger.add(_examine(explainer, x, labels))
     finally:  # what is done is kept, also when a later example is bad or the user interrupts
-        if path is not None and ledger.rows:
-            ledger.write(path)
-    if ledger.seen < len(ledger):
-        raise InputError(
-            f"The data hold {ledger.seen} examples, but the audit in {path} had come to {len(ledger)}: these are other "
-            "data. Remove the file or choose another."
-        )
-    return ledger.audit()
+        ledger.write()
+    return ledger.close()
 
 
 def _checked(x: Any, labels: Any, model: nn.Module) -> tuple[Tensor, Tensor]:
@@ -211,8 +196,8 @@ def _checked(x: Any, labels: Any, model: nn.Module) -> tuple[Tensor, Tensor]:
     return x if parameter is None else x.to(parameter.device), labels.long().cpu()
 
 
-def _examine(explainer: Explainer, x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor, Any]:
-    """Classes ``(N, 3)``, predicted logit, its bias, and the table of its sources."""
+def _examine(explainer: Explainer, x: Tensor, labels: Tensor) -> "_Entry":
+    """One batch: what each part predicts, the predicted logit and its bias, and where that comes from."""
     linear, bias = explainer.split(x)
     if not isinstance(linear, Tensor) or linear.dim() not in (1, 2) or len(linear) != len(x):
         shape = tuple(linear.shape) if isinstance(linear, Tensor) else type(linear).__name__
@@ -225,8 +210,7 @@ def _examine(explainer: Explainer, x: Tensor, labels: Tensor) -> tuple[Tensor, T
     classes = torch.stack([(p[:, 0] > 0).long() if single else p.argmax(1) for p in parts], 1)
     chosen = torch.zeros_like(classes[:, :1]) if single else classes[:, :1]
     output, b = (parts[i].gather(1, chosen)[:, 0] for i in (0, 2))
-    target = None if linear.dim() == 1 else chosen[:, 0]
-    sources = explainer.sources(x, target)
+    sources = explainer.sources(x, None if linear.dim() == 1 else chosen[:, 0])
     size = output.abs() + b.abs() + sources.amounts.abs().sum(1)
     error = (sources.amounts.sum(1) - b).abs() / torch.where(size > 0, size, 1)
     if not error.max() <= (1e-7 if b.dtype == torch.float64 else 2e-3):
@@ -234,7 +218,13 @@ def _examine(explainer: Explainer, x: Tensor, labels: Tensor) -> tuple[Tensor, T
             f"The bias sources miss b = f - J x by {error.max().item():.1e} of the logit. A rule of your own, or a "
             "custom autograd function, gives another derivative backwards than forwards."
         )
-    return classes.cpu(), output.double().cpu(), b.double().cpu(), sources
+    found = {"labels": labels, "classes": classes, "outputs": output.double(), "biases": b.double()}
+    amounts = [source.amount.double().cpu() for source in sources]
+    return _Entry(
+        {name: t.cpu() for name, t in found.items()},
+        {(s.name, s.operation): (a.sum(), a.abs().sum()) for s, a in zip(sources, amounts, strict=True)},
+        x,
+    )
 
 
 def _digest(model: nn.Module) -> str:
@@ -251,80 +241,102 @@ def _raw(tensor: Tensor) -> bytes:
     return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
 
 
+@dataclass(frozen=True, eq=False)
+class _Entry:
+    """What was found of consecutive examples: tensors ``(N, ...)``, and of each source amount and mass."""
+
+    tensors: dict[str, Tensor]
+    sources: dict[tuple[str, str], tuple[Tensor, Tensor]]
+    x: Tensor | None = None
+    digest: str = ""
+
+
 class _Ledger:
-    """What has been audited so far, and a digest of the examples in their order."""
+    """The entries so far, in the order of the examples; each with a digest of all examples up to there."""
 
-    def __init__(self, model: str) -> None:
-        self.model = model
-        self.data = ""
-        self.rows: list[dict[str, Tensor]] = []
-        self.sources: dict[tuple[str, str], tuple[Tensor, Tensor]] = {}
-        self.seen = 0
-        self.resumed = (0, "")
-        self.origin: Path | None = None
-
-    def __len__(self) -> int:
-        return sum(len(row["labels"]) for row in self.rows)
+    def __init__(self, model: str, path: Path | None) -> None:
+        """Goes on from what is in the file, if there is one."""
+        self.model, self.path = model, path
+        self.entries: list[_Entry] = []
+        self.resumed = 0
+        self.skipped = (0, "")
+        if path is not None and path.exists():
+            self._resume(path)
+        self.saved, self.time, self.pause = len(self.entries), time.monotonic(), EVERY
 
     def skip(self, x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Without the examples that are done; these must be the ones that were done."""
-        done = self.resumed[0]
-        old = max(0, min(done - self.seen, len(x)))
-        for image, label in zip(x[:old], labels[:old], strict=True):
-            self._remember(image, label)
-        if old and self.seen == done and self.data != self.resumed[1]:
-            raise InputError(
-                f"The first {done} examples are not those of the audit in {self.origin}. Keep the loader's order "
-                "(shuffle=False, no random augmentation), remove the file, or choose another."
-            )
+        seen, digest = self.skipped
+        old = min(self.resumed - seen, len(x))
+        if old:
+            self.skipped = seen + old, _followed(digest, x[:old], labels[:old])
+            if self.skipped[0] == self.resumed and self.skipped[1] != self.entries[0].digest:
+                raise InputError(
+                    f"The first {self.resumed} examples are not those of the audit in {self.path}. Keep the loader's "
+                    "order (shuffle=False, no random augmentation), remove the file, or choose another."
+                )
         return x[old:], labels[old:]
 
-    def _remember(self, image: Tensor, label: Tensor) -> None:
-        self.data = hashlib.sha256(f"{self.data} {int(label)}".encode() + _raw(image)).hexdigest()
-        self.seen += 1
+    def add(self, entry: _Entry) -> None:
+        """All of a batch or, whatever interrupts this, nothing."""
+        assert entry.x is not None
+        before = self.entries[-1].digest if self.entries else ""
+        digest = _followed(before, entry.x, entry.tensors["labels"])
+        self.entries.append(_Entry(entry.tensors, entry.sources, None, digest))
+        if time.monotonic() - self.time > self.pause:
+            started = time.monotonic()
+            self.write()
+            self.time = time.monotonic()
+            self.pause = max(EVERY, 20 * (self.time - started))
 
-    def add(self, x: Tensor, labels: Tensor, classes: Tensor, outputs: Tensor, biases: Tensor, sources: Any) -> None:
-        """One batch: all of it or, if anything fails before, nothing."""
-        for image, label in zip(x, labels, strict=True):
-            self._remember(image, label)
-        self.rows.append({"labels": labels, "classes": classes, "outputs": outputs, "biases": biases})
-        for source in sources:
-            amount = source.amount.double().cpu()
-            self._count((source.name, source.operation), amount.sum(), amount.abs().sum())
-
-    def _count(self, source: tuple[str, str], amount: Tensor, mass: Tensor) -> None:
-        before = self.sources.get(source, (0, 0))
-        self.sources[source] = (before[0] + amount, before[1] + mass)
+    def write(self) -> None:
+        """What is new, atomically."""
+        if self.path is None or len(self.entries) == self.saved:
+            return
+        found = self.audit()
+        tensors = {f.name: getattr(found, f.name) for f in fields(found) if f.name != "sources"}
+        header = {"model": self.model, "data": self.entries[-1].digest, "sources": found.sources}
+        write_tensors(self.path, FORMAT, tensors, header)
+        self.saved = len(self.entries)
 
     def audit(self) -> Audit:
         """What was found so far."""
-        if not self.rows:
+        tensors = {name: torch.cat([e.tensors[name] for e in self.entries]) for name in self.entries[0].tensors}
+        totals: dict[tuple[str, str], tuple[Tensor, Tensor]] = {}
+        for entry in self.entries:
+            for source, (amount, mass) in entry.sources.items():
+                before = totals.get(source, (0, 0))
+                totals[source] = before[0] + amount, before[1] + mass
+        nothing = torch.zeros(0, dtype=torch.float64)
+        amounts, masses = (torch.stack([t[i] for t in totals.values()]) if totals else nothing for i in (0, 1))
+        return Audit(**tensors, amounts=amounts, masses=masses, sources=tuple(totals))
+
+    def close(self) -> Audit:
+        """The audit, if the loader came as far as the file."""
+        if not self.entries:
             raise InputError("The loader holds no example.")
-        tensors = {name: torch.cat([row[name] for row in self.rows]) for name in self.rows[0]}
-        amounts, masses = (
-            torch.stack([s[i] for s in self.sources.values()]) if self.sources else torch.zeros(0, dtype=torch.float64)
-            for i in (0, 1)
-        )
-        return Audit(**tensors, amounts=amounts, masses=masses, sources=tuple(self.sources))
+        if self.skipped[0] < self.resumed:
+            raise InputError(
+                f"The data hold {self.skipped[0]} examples, but the audit in {self.path} had come to {self.resumed}: "
+                "these are other data. Remove the file or choose another."
+            )
+        return self.audit()
 
-    def write(self, path: Path) -> None:
-        """Atomically."""
-        found = self.audit()
-        tensors = {f.name: getattr(found, f.name) for f in fields(found) if f.name != "sources"}
-        header = {"model": self.model, "data": self.data, "sources": found.sources}
-        write_tensors(path, FORMAT, tensors, header)
-
-    def resume(self, path: Path) -> None:
-        """From what `write` wrote."""
+    def _resume(self, path: Path) -> None:
         header, tensors = read_tensors(path, FORMAT)
         if header["model"] != self.model:
             raise InputError(
                 f"The audit in {path} is of a model with other weights: remove the file or choose another."
             )
         amounts, masses = tensors.pop("amounts"), tensors.pop("masses")
-        self.rows = [tensors]
-        self.sources = {
-            (name, operation): (amount, mass)
-            for (name, operation), amount, mass in zip(header["sources"], amounts, masses, strict=True)
-        }
-        self.resumed, self.origin = (len(self), header["data"]), path
+        names = [(name, operation) for name, operation in header["sources"]]
+        sources = {name: (a, m) for name, a, m in zip(names, amounts, masses, strict=True)}
+        self.entries.append(_Entry(tensors, sources, None, header["data"]))
+        self.resumed = len(tensors["labels"])
+
+
+def _followed(digest: str, x: Tensor, labels: Tensor) -> str:
+    """The digest after further examples; batches make no difference."""
+    for example, label in zip(x, labels, strict=True):
+        digest = hashlib.sha256(f"{digest} {int(label)}".encode() + _raw(example)).hexdigest()
+    return digest
