@@ -1,6 +1,5 @@
 """``python -m experiments run e4``: redo a table or figure; ``python -m experiments page``: write README.md."""
 
-import sys
 import warnings
 from importlib import import_module
 from pathlib import Path
@@ -9,7 +8,8 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from biasprop import BiaspropError, InputError
+from biasprop import InputError
+from biasprop.cli import guarded
 
 from .configuration import configured
 from .page import page_of
@@ -81,14 +81,5 @@ def page(
     output.write_text(text, encoding="utf-8")
 
 
-def main() -> None:
-    """Errors of ours are one message and exit status 2."""
-    try:
-        app()
-    except BiaspropError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
-
-
 if __name__ == "__main__":
-    main()
+    guarded(app)

@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 import biasprop
 
 from .study import Experiment, Outcome, Study
-from .subjects import CIFAR, FASHION, MNIST, RESNET20, SQUEEZENET, STL, Checkpoint, Subject, without_bias
+from .subjects import CIFAR, FASHION, MNIST, RESNET20, SQUEEZENET, STL, Checkpoint, Source, Subject, without_bias
 from .training import Training
 
 __all__ = ["EXPERIMENT"]
@@ -107,7 +107,7 @@ def run(study: Study[Config]) -> Outcome:
     figures: dict[str, Any] = {"networks": {}, "curves": {}}
     pictures: dict[str, Figure] = {}
     bare = [without_bias(t) for t in config.networks]
-    sources: list[Training | Checkpoint] = [*config.networks, *config.variants, *bare, *config.checkpoints]
+    sources: list[Source] = [*config.networks, *config.variants, *bare, *config.checkpoints]
     for source in sources:
         subject = study.subject(source)
         title, centring = subject.title, "mean colour"
@@ -138,7 +138,7 @@ def run(study: Study[Config]) -> Outcome:
     return Outcome(figures, pictures)
 
 
-def _zeros(subject: Subject, source: Training | Checkpoint) -> dict[str, Tensor]:
+def _zeros(subject: Subject, source: Source) -> dict[str, Tensor]:
     """Where users put the zero of the input: the mean colour, black, or the middle of the range."""
     own = {"mean colour" if not isinstance(source, Training) or source.centring == "mean" else "black": subject.mean}
     return {**own, "black": torch.zeros_like(subject.mean), "grey": torch.full_like(subject.mean, 0.5)}

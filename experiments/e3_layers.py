@@ -13,8 +13,7 @@ import biasprop
 
 from .maps import Array, picture_of, scale_bar, show_map, size_of
 from .study import Experiment, Outcome, Study
-from .subjects import CIFAR, SQUEEZENET, STL, Checkpoint, Subject
-from .training import Training
+from .subjects import CIFAR, FASHION, SQUEEZENET, STL, Source, Subject
 
 __all__ = ["EXPERIMENT"]
 
@@ -31,7 +30,7 @@ class Config:
         rule: of BBp.
     """
 
-    networks: tuple[Training | Checkpoint, ...] = (SQUEEZENET, CIFAR)
+    networks: tuple[Source, ...] = (SQUEEZENET, FASHION, CIFAR)
     without: tuple[int, ...] = (2, 4, 6)
     shown: tuple[str, ...] = ("brambling", "piggy bank", "folding chair", "fountain pen", "flamingo", "fire engine")
     rows: int = 6
@@ -40,14 +39,13 @@ class Config:
 
 def run(study: Study[Config]) -> Outcome:
     """All layers; all except the first few; and the groups between, whose maps add up to the whole."""
-    figures: dict[str, Any] = {"networks": {}}
-    pictures: dict[str, Figure] = {}
+    outcome = Outcome({"networks": {}})
     for source in study.config.networks:
         subject = study.subject(source)
         found, picture = _network(study.config, subject)
-        figures["networks"][subject.title] = found
-        pictures[subject.slug] = picture
-    return Outcome(figures, pictures)
+        outcome.figures["networks"][subject.title] = found
+        outcome.show(subject, subject.slug, picture)
+    return outcome
 
 
 def _network(config: Config, subject: Subject) -> tuple[dict[str, Any], Figure]:

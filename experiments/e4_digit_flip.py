@@ -14,7 +14,7 @@ from .intervals import box, median_interval, share_interval
 from .maps import picture_of
 from .methods import COLOURS, LABELS, make_methods
 from .study import Experiment, Outcome, Study
-from .subjects import MNIST, Subject, without_bias
+from .subjects import MNIST, Subject
 from .training import Training, accuracy
 
 __all__ = ["EXPERIMENT"]
@@ -69,7 +69,7 @@ def run(study: Study[Config]) -> Outcome:
     figures: dict[str, Any] = {"networks": {}}
     pictures: dict[str, Figure] = {}
     for training in config.networks:
-        regular, free = study.subject(training), study.subject(without_bias(training))
+        regular, free = study.pair((training, None))
         title = {"black": "inputs from 0 to 1", "mean": "inputs minus their mean"}[training.centring]
         found: dict[str, Any] = {"training": regular.origin, "accuracy": {}, "pairs": {}, "b": {}}
         figures["networks"][title] = found

@@ -45,9 +45,16 @@ def page_of(found: Mapping[str, tuple[Experiment[Any], dict[str, Any]]], results
             f"**Command.** `python -m experiments run {name}` ({threads}).",
             experiment.report(made["figures"]),
             *(f"![{_words(p)}]({os.path.relpath(p, page.parent)})" for p in pictures),
+            *_photographs(name, made["photographs"]),
         ]
     listed = "\n\n".join(sections)
     return listed.replace("\n\n- [", "\n- [") + "\n"
+
+
+def _photographs(name: str, pictures: list[str]) -> list[str]:
+    """What the command draws beside these, of images whose terms do not allow to pass them on."""
+    files = ", ".join(f"`results/photo-{name}-{picture}.png`" for picture in pictures)
+    return [f"Drawn by the command, but not in the repository because they show photographs: {files}."] if files else []
 
 
 def _words(picture: Path) -> str:

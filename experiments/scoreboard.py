@@ -12,7 +12,7 @@ from biasprop.metrics import digit_flip, insertion_and_deletion, keep_and_remove
 
 from .methods import COLOURS, LABELS, costs, make_methods
 from .study import Experiment, Outcome, Study
-from .subjects import CIFAR, FASHION, MNIST, STL, Subject, without_bias
+from .subjects import CIFAR, FASHION, MNIST, STL, Subject
 from .training import Training
 
 __all__ = ["EXPERIMENT"]
@@ -64,7 +64,7 @@ def run(study: Study[Config]) -> Outcome:
     config = study.config
     figures: dict[str, Any] = {"images": config.images, "networks": {}}
     for training in config.networks:
-        regular, free = study.subject(training), study.subject(without_bias(training))
+        regular, free = study.pair((training, None))
         row: dict[str, Any] = {"origin": regular.origin}
         for subject, names in ((regular, config.methods), (free, config.free_methods)):
             found = {}

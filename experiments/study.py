@@ -11,10 +11,10 @@ import torch
 from matplotlib.figure import Figure
 from rich.console import Console
 
+from biasprop import InputError
 from biasprop.files import make_folder, write_atomically
 
-from .subjects import Checkpoint, Subject, of_checkpoint, of_training
-from .training import Training
+from .subjects import Checkpoint, Pair, Source, Subject, of_checkpoint, of_training, without_bias
 
 __all__ = ["Experiment", "Outcome", "Study", "execute", "read_results"]
 
@@ -23,10 +23,18 @@ C = TypeVar("C")
 
 @dataclass(frozen=True)
 class Outcome:
-    """What an experiment found: figures for JSON, and pictures by name."""
+    """What an experiment found: figures for JSON, and pictures by name.
+
+    ``photographs`` are pictures that show images which may be used but not passed on: they stay out of the repository.
+    """
 
     figures: dict[str, Any]
     pictures: dict[str, Figure] = field(default_factory=dict)
+    photographs: dict[str, Figure] = field(default_factory=dict)
+
+    def show(self, subject: Subject, name: str, figure: Figure) -> None:
+        """Add a picture with images of a subject."""
+        (self.pictures if subject.shareable else self.photographs)[name] = figure
 
 
 @dataclass(frozen=True)
@@ -84,7 +92,7 @@ class Study(Generic[C]):
             _write_json(self._file, {"settings": self.settings, "parts": self.parts})
         return self.parts[key]
 
-    def subject(self, source: Training | Checkpoint) -> Subject:
+    def subject(self, source: Source) -> Subject:
         """A network and its test data; trained now if it is not yet."""
         if isinstance(source, Checkpoint):
             return of_checkpoint(source)
@@ -92,6 +100,15 @@ class Study(Generic[C]):
         if self.smoke:
             source = replace(source, epochs=1, limit=256)
         return of_training(source, self.runs)
+
+    def pair(self, pair: Pair) -> tuple[Subject, Subject]:
+        """A network with biases and one without."""
+        regular, free = pair
+        if free is None:
+            if isinstance(regular, Checkpoint):
+                raise InputError(f"Name the network without biases that goes with {regular.model}.")
+            free = without_bias(regular)
+        return self.subject(regular), self.subject(free)
 
 
 def execute(study: Study[Any], experiment: Experiment[Any]) -> dict[str, Any]:
@@ -106,11 +123,17 @@ def execute(study: Study[Any], experiment: Experiment[Any]) -> dict[str, Any]:
         **study.settings,
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
+        "photographs": sorted(outcome.photographs),
         "figures": outcome.figures,
     }
-    for name, figure in outcome.pictures.items():
-        path = study.results / f"{study.name}-{name}.png"
-        write_atomically(path, partial(figure.savefig, dpi=100))
+    drawn = {f"{study.name}-{name}.png": figure for name, figure in outcome.pictures.items()}
+    drawn |= {f"photo-{study.name}-{name}.png": figure for name, figure in outcome.photographs.items()}
+    for pattern in (f"{study.name}-*.png", f"photo-{study.name}-*.png"):
+        for old in study.results.glob(pattern):
+            if old.name not in drawn:
+                old.unlink()
+    for name, figure in drawn.items():
+        write_atomically(study.results / name, partial(figure.savefig, dpi=100))
     _write_json(study.results / f"{study.name}.json", made)
     return made
 

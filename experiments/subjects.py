@@ -28,6 +28,8 @@ __all__ = [
     "SQUEEZENET",
     "STL",
     "Checkpoint",
+    "Pair",
+    "Source",
     "Subject",
     "of_checkpoint",
     "of_training",
@@ -71,6 +73,10 @@ class Checkpoint:
     std: tuple[float, ...] = (0.229, 0.224, 0.225)
 
 
+Source = Training | Checkpoint
+Pair = tuple[Source, Source | None]
+"""A network, and one without biases; None: the same training without."""
+
 SQUEEZENET = Checkpoint("torchvision:squeezenet1_1", "squeezenet1_1.safetensors")
 RESNET20 = Checkpoint(
     "examples.resnet20:resnet20",
@@ -82,7 +88,10 @@ RESNET20 = Checkpoint(
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """A network in eval mode, and the test data ``(x, labels)`` as it sees them: ``x = (pixels - mean) / std``."""
+    """A network in eval mode, and the test data ``(x, labels)`` as it sees them: ``x = (pixels - mean) / std``.
+
+    ``shareable``: the terms of the images allow to pass on a picture that shows some.
+    """
 
     title: str
     model: nn.Module
@@ -92,6 +101,7 @@ class Subject:
     mean: Tensor
     std: Tensor
     origin: str
+    shareable: bool = False
 
     def __len__(self) -> int:
         return len(self.data)  # type: ignore[arg-type]
@@ -129,6 +139,7 @@ class Subject:
         return self.classes[index] if index < len(self.classes) else str(index)
 
 
+SHAREABLE = ("mnist", "fashion_mnist")  # CC BY-SA 3.0, MIT
 NAMES = {"vgg11": "VGG-11", "stl": "STL-10 network", "deeplift": "DeepLIFT's network"}
 
 
@@ -147,6 +158,7 @@ def of_training(training: Training, runs: Path) -> Subject:
         mean,
         std,
         training.describe(),
+        training.data in SHAREABLE,
     )
 
 

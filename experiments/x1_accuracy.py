@@ -12,8 +12,7 @@ from biasprop.metrics import relative_difference
 
 from .methods import make_methods
 from .study import Experiment, Outcome, Study
-from .subjects import CIFAR, FASHION, MNIST, STL, Checkpoint, Subject, without_bias
-from .training import Training
+from .subjects import CIFAR, FASHION, MNIST, STL, Pair, Subject
 
 __all__ = ["EXPERIMENT"]
 
@@ -29,13 +28,13 @@ class Config:
     """What is compared.
 
     Attributes:
-        pairs: a network, and the one without biases; None: the same training without.
+        pairs: networks with biases and without.
         images: of the test set, for the accuracy; None: all.
         gap_images: for the gap, from everywhere in the test set.
         batch: images at once, over which the gap is averaged.
     """
 
-    pairs: tuple[tuple[Training | Checkpoint, Training | Checkpoint | None], ...] = (
+    pairs: tuple[Pair, ...] = (
         (MNIST, None),
         (FASHION, None),
         (STL, None),
@@ -50,11 +49,8 @@ def run(study: Study[Config]) -> Outcome:
     """Accuracy and gap of every pair."""
     figures: dict[str, Any] = {"pairs": {}}
     config = study.config
-    for source, other in config.pairs:
-        if other is None:
-            assert isinstance(source, Training)
-            other = without_bias(source)
-        regular, free = study.subject(source), study.subject(other)
+    for pair in config.pairs:
+        regular, free = study.pair(pair)
         row: dict[str, Any] = {"origin": regular.origin, "images": min(len(regular), config.images or len(regular))}
         for name, subject in (("regular", regular), ("free", free)):
             row[name] = {

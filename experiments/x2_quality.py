@@ -9,8 +9,7 @@ from biasprop.metrics import keep_and_remove
 
 from .methods import COLOURS, LABELS, make_methods
 from .study import Experiment, Outcome, Study
-from .subjects import CIFAR, FASHION, STL, Checkpoint, Subject, without_bias
-from .training import Training
+from .subjects import CIFAR, FASHION, STL, Pair, Subject
 
 __all__ = ["EXPERIMENT"]
 
@@ -29,14 +28,14 @@ class Config:
     """What is compared.
 
     Attributes:
-        pairs: a network, and the one without biases; None: the same training without.
+        pairs: networks with biases and without.
         methods: on networks with biases.
         free_methods: on networks without.
         images: from everywhere in the test set.
         batch: images at once.
     """
 
-    pairs: tuple[tuple[Training | Checkpoint, Training | Checkpoint | None], ...] = (
+    pairs: tuple[Pair, ...] = (
         (FASHION, None),
         (STL, None),
         (CIFAR, None),
@@ -52,16 +51,14 @@ def run(study: Study[Config]) -> Outcome:
     config = study.config
     figures: dict[str, Any] = {"images": config.images, "networks": {}}
     pictures: dict[str, Figure] = {}
-    for source, other in config.pairs:
-        if other is None:
-            assert isinstance(source, Training)
-            other = without_bias(source)
+    for pair in config.pairs:
+        regular, free = study.pair(pair)
         both = []
-        for subject, methods in ((study.subject(source), config.methods), (study.subject(other), config.free_methods)):
+        for subject, methods in ((regular, config.methods), (free, config.free_methods)):
             found = {n: study.part(f"{subject.title}: {n}", _areas, subject, n, config, study.seed) for n in methods}
             figures["networks"][subject.title] = {"methods": found, "origin": subject.origin}
             both.append((subject.title, found))
-        pictures[study.subject(source).slug] = _draw(both)
+        pictures[regular.slug] = _draw(both)
     return Outcome(figures, pictures)
 
 

@@ -12,8 +12,7 @@ import biasprop
 from .maps import picture_of, scale_bar, show_map, size_of
 from .methods import make_methods
 from .study import Experiment, Outcome, Study
-from .subjects import CIFAR, FASHION, STL, Checkpoint, Subject, without_bias
-from .training import Training
+from .subjects import CIFAR, FASHION, STL, Pair, Subject
 
 __all__ = ["EXPERIMENT"]
 
@@ -23,14 +22,14 @@ class Config:
     """What is compared.
 
     Attributes:
-        pairs: a network, and the one without biases; None: the same training without.
+        pairs: networks with biases and without.
         contrasts: factors of the network's input.
         images: of the test set; None: all.
         shown: contrasts of the picture.
         example: which test image it shows.
     """
 
-    pairs: tuple[tuple[Training | Checkpoint, Training | Checkpoint | None], ...] = (
+    pairs: tuple[Pair, ...] = (
         (FASHION, None),
         (STL, None),
         (CIFAR, None),
@@ -44,22 +43,18 @@ class Config:
 def run(study: Study[Config]) -> Outcome:
     """Curves of every pair, and one image's attributions."""
     config = study.config
-    figures: dict[str, Any] = {"contrasts": config.contrasts, "pairs": {}}
-    pictures: dict[str, Figure] = {}
-    for source, other in config.pairs:
-        if other is None:
-            assert isinstance(source, Training)
-            other = without_bias(source)
-        regular, free = study.subject(source), study.subject(other)
-        figures["pairs"][regular.title] = {
+    outcome = Outcome({"contrasts": config.contrasts, "pairs": {}})
+    for pair in config.pairs:
+        regular, free = study.pair(pair)
+        outcome.figures["pairs"][regular.title] = {
             "regular": study.part(regular.title, _curve, regular, config),
             "free": study.part(free.title, _curve, free, config),
             "scaling": study.part(f"{free.title}: scaling", _scaling, free, config),
             "images": min(len(regular), config.images or len(regular)),
         }
-        pictures[regular.slug] = _show(regular, free, config)
-    pictures["accuracy"] = _draw(figures)
-    return Outcome(figures, pictures)
+        outcome.show(regular, regular.slug, _show(regular, free, config))
+    outcome.pictures["accuracy"] = _draw(outcome.figures)
+    return outcome
 
 
 @torch.no_grad()

@@ -19,7 +19,8 @@ def blocks(mark: str) -> list[str]:
 def test_the_readmes_examples_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 26 * 26, 3)).eval()
-    scope = {"model": model, "x": torch.randn(2, 3, 28, 28)}
+    x = torch.randn(2, 3, 28, 28)
+    scope = {"model": model, "x": x, "loader": [(x, torch.tensor([0, 1]))]}
     examples = blocks("example")
     assert len(examples) == 3
     for example in examples:

@@ -278,7 +278,7 @@ def _draw_masses(axis: "Axes", audit: "Audit", most: int) -> None:
     axis.set_xlabel("amount of the predicted logit")
     left = len(audit.sources) - len(order)
     axis.set_title("where b comes from" + (f" ({left} smaller sources not shown)" if left else ""))
-    axis.legend(fontsize=9)
+    axis.legend(fontsize=9, loc="lower right")
     _open(axis)
 
 

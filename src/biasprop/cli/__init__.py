@@ -1,6 +1,7 @@
 """The command line: ``biasprop explain``, ``biasprop audit``, ``biasprop demo``, ``biasprop xdnn``."""
 
 import sys
+from collections.abc import Callable
 
 import typer
 
@@ -10,7 +11,7 @@ from .demo import demo
 from .explain import explain
 from .xdnn import xdnn
 
-__all__ = ["app", "main"]
+__all__ = ["app", "guarded", "main"]
 
 app = typer.Typer(
     name="biasprop",
@@ -26,9 +27,14 @@ app.add_typer(xdnn, name="xdnn")
 
 
 def main() -> None:
-    """Run the command line; errors of ours are one message, no traceback, exit status 2."""
+    """Run the command line."""
+    guarded(app)
+
+
+def guarded(command: Callable[[], object]) -> None:
+    """Run a command; errors of ours are one message, no traceback, exit status 2."""
     try:
-        app()
+        command()
     except BiaspropError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
