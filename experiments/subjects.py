@@ -38,7 +38,7 @@ __all__ = [
 
 MNIST = Training("mnist", "deeplift", epochs=10, decay=1e-4, centring="black")
 FASHION = Training("fashion_mnist", "vgg11", norm=True, epochs=8, rate=0.1, crop=2, flip=True)
-CIFAR = Training("cifar10", "vgg11", norm=True, epochs=10, rate=0.1, crop=4, flip=True)
+CIFAR = Training("cifar10", "vgg11", norm=True, epochs=8, rate=0.1, crop=4, flip=True)
 STL = Training("cifar10", "stl", epochs=15, crop=4, flip=True)
 
 

@@ -11,7 +11,7 @@ from torch.func import jacrev, vmap
 
 import biasprop
 from biasprop import FileError, InputError, TargetError
-from biasprop.archive import read_tensors
+from biasprop.archive import read_tensors, write_tensors
 
 
 def classifier(outputs=4):
@@ -99,10 +99,10 @@ def test_an_interrupted_audit_goes_on_without_losing_or_repeating_an_example(tmp
     split = explainer.split
     explainer.split = lambda u: (examined.append(len(u)), split(u))[1]
     assert same(biasprop.audit(explainer, batches(x, labels, size), state=state), whole)
-    assert sum(examined) == 8
+    assert sum(examined) == 1 + 8  # the first one, to see that the network is the same
     examined.clear()
     assert same(biasprop.audit(explainer, batches(x, labels, size), state=state), whole)  # finished: not run again
-    assert not examined
+    assert examined == [1]
 
 
 def test_interrupted_while_it_reads_what_is_done_it_leaves_the_state_as_it_is(tmp_path):
@@ -138,12 +138,18 @@ def test_a_state_of_other_data_or_other_weights_is_refused(tmp_path):
     state = tmp_path / "state.safetensors"
     biasprop.audit(model, batches(x, labels), state=state)
     before = state.read_bytes()
-    with pytest.raises(InputError, match="not those of the audit"):
+    with pytest.raises(InputError, match="or other data"):
         biasprop.audit(model, batches(x.flip(0), labels.flip(0)), state=state)
+    with pytest.raises(InputError, match="not those of the audit"):
+        swapped = torch.cat([x[:1], x[1:].flip(0)]), torch.cat([labels[:1], labels[1:].flip(0)])
+        biasprop.audit(model, batches(*swapped), state=state)
     with pytest.raises(InputError, match="not those of the audit"):
         biasprop.audit(model, batches(x, (labels + 1) % 4), state=state)
     with pytest.raises(InputError, match="hold 20 examples"):
         biasprop.audit(model, batches(x[:20], labels[:20]), state=state)
+    other = nn.Sequential(*model[:2], nn.LeakyReLU(0.5), *model[3:]).eval()  # the same weights
+    with pytest.raises(InputError, match="of another network"):
+        biasprop.audit(other, batches(x, labels), state=state)
     with torch.no_grad():
         model[0].weight[0] += 1
     with pytest.raises(InputError, match="other weights"):
@@ -151,6 +157,9 @@ def test_a_state_of_other_data_or_other_weights_is_refused(tmp_path):
     assert state.read_bytes() == before
     state.write_bytes(b"nothing of the kind")
     with pytest.raises(FileError, match="audit"):
+        biasprop.audit(model, batches(x, labels), state=state)
+    write_tensors(state, "biasprop-audit-1", {"labels": labels}, {"model": "?"})
+    with pytest.raises(FileError, match="not a complete audit"):
         biasprop.audit(model, batches(x, labels), state=state)
 
 
@@ -161,6 +170,8 @@ def test_a_state_of_other_data_or_other_weights_is_refused(tmp_path):
         (classifier(), [-1, 0], InputError, "Label -1"),
         (classifier(), [0.0, 1.0], InputError, "a whole number per example"),
         (classifier(), [0], InputError, "a whole number per example"),
+        (classifier(), ["cat", "dog"], InputError, "a whole number per example"),
+        (classifier(), [10**30, 0], InputError, "a whole number per example"),
         (classifier()[:4].eval(), [0, 1], TargetError, "logits"),
     ],
 )
@@ -168,6 +179,33 @@ def test_bad_input(model, labels, error, message):
     x, _ = examples(2)
     with pytest.raises(error, match=message):
         biasprop.audit(model, [(x, labels)])
+
+
+def test_batches_that_are_no_pairs():
+    x, labels = examples(2)
+    for batch in (x, {"x": x, "y": labels}, (x, labels, labels), (x.numpy(), labels), (torch.tensor(1.0), labels)):
+        with pytest.raises(InputError, match="The loader must give"):
+            biasprop.audit(classifier(), [batch])
+
+
+def test_loaders_without_a_length():
+    class Stream(torch.utils.data.IterableDataset):
+        def __iter__(self):
+            return zip(x, labels, strict=True)
+
+    model, (x, labels) = classifier(), examples()
+    whole = biasprop.audit(model, batches(x, labels))
+    assert same(biasprop.audit(model, torch.utils.data.DataLoader(Stream(), 4)), whole)
+    assert same(biasprop.audit(model, (batch for batch in batches(x, labels))), whole)
+
+
+def test_logits_that_are_all_zero():
+    model = nn.Sequential(nn.Flatten(), nn.Linear(128, 3, bias=False)).double().eval()
+    nn.init.zeros_(model[1].weight)
+    found = biasprop.audit(model, batches(*examples(classes=3)))
+    assert "every predicted logit is 0" in found.summary()
+    assert found.figures()["bias over predicted logit"]["0.5"] is None
+    assert found.plot().axes
 
 
 def test_no_example():

@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 import biasprop
+from biasprop.archive import read_tensors
 from biasprop.cli import main
 
 
@@ -23,6 +24,11 @@ def net() -> nn.Module:
 
 def mlp() -> nn.Module:
     return nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 1))
+
+
+def pooled() -> nn.Module:
+    torch.manual_seed(1)
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3))
 
 
 def not_a_model() -> int:
@@ -299,10 +305,39 @@ def test_audit_takes_labels_from_folders_arrays_and_columns(folder, monkeypatch,
         assert status == 0, err
         answers.append(json.loads((folder / f"two{len(labels)}" / "audit.json").read_text()))
     assert [a["examples"] for a in answers] == [5, 5]
+    (folder / "sorted" / "empty").mkdir()  # no class
+    (folder / "sorted" / "b_cat" / "a_dog_2.png").symlink_to(
+        folder / "sorted" / "b_cat" / "1.png"
+    )  # the folder decides
+    (folder / "elsewhere").mkdir()
+    (folder / "sorted" / "a_dog").rename(folder / "elsewhere" / "a_dog")
+    (folder / "sorted" / "a_dog").symlink_to(folder / "elsewhere" / "a_dog")
+    (folder / "sorted" / "a_dog" / "up").symlink_to(folder / "sorted")
+    status, out, err = run(monkeypatch, capsys, "audit", "sorted", *IMAGE, "-o", "sorted/out")
+    assert status == 0, err
+    labels = read_tensors(folder / "sorted" / "out" / "audit.safetensors", "biasprop-audit-1")[1]["labels"]
+    assert labels.tolist() == [0, 1, 1]
     (folder / "labelled.csv").write_text("age,weight,height,died\n30,70,1.8,1\n40,65,1.6,0.0\n50,60,1.7,1\n")
     status, out, err = run(monkeypatch, capsys, "audit", "labelled.csv", "--labels", "died", *TABLE, "-o", "three")
     assert status == 0, err
     assert "3 examples" in out
+    (folder / "named.csv").write_text("age,weight,height,kind\n30,70,1.8,New York\n40,65,1.6,1\n")
+    (folder / "kinds.txt").write_text("\ufeff1\nNew York\n")
+    kinds = ("--labels", "kind", "--classes", "kinds.txt")
+    status, out, err = run(monkeypatch, capsys, "audit", "named.csv", *kinds, *TABLE, "-o", "four")
+    assert status == 0, err
+    labels = read_tensors(folder / "four" / "audit.safetensors", "biasprop-audit-1")[1]["labels"]
+    assert labels.tolist() == [1, 0]
+
+
+def test_audit_of_images_of_several_sizes_goes_on_with_another_batch_size(folder, monkeypatch, capsys):
+    for i, size in enumerate((16, 18, 16, 18, 16)):
+        Image.new("RGB", (size, size), (40 * i, 30, 90)).save(folder / "images" / f"n01_{i}.png")
+    options = ["--model", "test_cli:pooled", "--resize", 0, "--crop", 0, "--classes", "classes.txt"]
+    for batch in (3, 2):
+        status, out, err = run(monkeypatch, capsys, "audit", "images", *options, "--batch-size", batch, "-o", "out")
+        assert status == 0, err
+        assert "7 examples" in out
 
 
 @pytest.mark.parametrize(
@@ -311,13 +346,23 @@ def test_audit_takes_labels_from_folders_arrays_and_columns(folder, monkeypatch,
         (("images", *IMAGE), "n01_cat of images/n01_cat.png has no label"),
         (("table.csv", *TABLE, "--rows", "0"), "table_0 of table.csv has no label"),
         (("table.csv", *TABLE, "--labels", "died"), "no column 'died'"),
-        (("data.npz", *IMAGE[:4], "--key", "x", "--labels", "z"), "no array 'z' of labels; it holds x, y, short"),
+        (
+            ("data.npz", *IMAGE[:4], "--key", "x", "--labels", "z"),
+            "no array 'z' of labels; it holds x, y, short, pickled, huge",
+        ),
         (("data.npz", *IMAGE[:4], "--key", "x", "--labels", "short"), "must be one per input, (2,)"),
+        (("n01_table.csv", *TABLE, "--drop", "kind", "--classes", "classes.txt"), "has no label"),
+        (("n01_table.csv", *TABLE, "--labels", "kind", "--classes", "classes.txt"), "label 'zebra', which is no class"),
+        (("data.npz", *IMAGE[:4], "--key", "x", "--labels", "pickled"), "without pickle"),
+        (("data.npz", *IMAGE[:4], "--key", "x", "--labels", "huge"), "has the label"),
         (("data.npz", *IMAGE[:4], "--key", "x"), "Label 7 is not one of the model's 3 classes"),
     ],
 )
 def test_audit_refuses_data_without_labels(folder, monkeypatch, capsys, arguments, message):
-    np.savez("data.npz", x=np.zeros((2, 16, 16, 3), dtype=np.uint8), y=np.array([0, 7]), short=np.zeros(1, dtype=int))
+    pixels, short = np.zeros((2, 16, 16, 3), dtype=np.uint8), np.zeros(1, dtype=int)
+    others = {"short": short, "pickled": np.array([{}, 1], dtype=object), "huge": np.array([2**63, 1], dtype=np.uint64)}
+    np.savez("data.npz", x=pixels, y=np.array([0, 7]), **others)
+    (folder / "n01_table.csv").write_text("age,weight,height,kind\n30,70,1.8,zebra\n")
     status, _, err = run(monkeypatch, capsys, "audit", *arguments, "-o", "out")
     assert status == 2
     assert message in err

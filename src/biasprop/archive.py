@@ -102,7 +102,10 @@ def write_tensors(
     """
     metadata = {"format": file_format, "biasprop": json.dumps(header)}
     ready = {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
-    write_atomically(path, lambda temporary: save_file(ready, temporary, metadata))
+    try:
+        write_atomically(path, lambda temporary: save_file(ready, temporary, metadata))
+    except SafetensorError as error:  # how safetensors says that the disk is full
+        raise FileError(f"Cannot write {path}: {error}.") from error
 
 
 def read_tensors(path: str | PathLike[str], file_format: str) -> tuple[dict[str, Any], dict[str, Tensor]]:

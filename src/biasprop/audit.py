@@ -6,8 +6,9 @@ large ``b`` is beside the predicted logit; and which layers' biases it comes fro
 """
 
 import hashlib
+import math
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 from os import PathLike
 from pathlib import Path
@@ -19,7 +20,7 @@ from torch import Tensor, nn
 
 from .archive import read_tensors, write_tensors
 from .checks import check_labels
-from .errors import CompletenessError, InputError, TargetError
+from .errors import CompletenessError, FileError, InputError, TargetError
 from .explainer import Explainer
 from .progress import track
 
@@ -75,7 +76,7 @@ class Audit:
         """Wilson's confidence interval for a share of the examples."""
         n, z = len(self), NormalDist().inv_cdf(0.5 + confidence / 2)
         centre, half = share + z * z / (2 * n), z * (share * (1 - share) / n + z * z / (4 * n * n)) ** 0.5
-        return (centre - half) / (1 + z * z / n), (centre + half) / (1 + z * z / n)
+        return max(0.0, (centre - half) / (1 + z * z / n)), min(1.0, (centre + half) / (1 + z * z / n))
 
     @property
     def shares(self) -> Tensor:
@@ -93,9 +94,11 @@ class Audit:
     def summary(self) -> str:
         """The lines a person can repeat to a colleague."""
         both, linear, bias = (f"{100 * value:.1f} %" for value in self.accuracy.values())
+        median = self.quantiles()[0.5]
+        known = not math.isnan(median)
+        share = f"b is a median {100 * median:.0f} % of the predicted logit" if known else "every predicted logit is 0"
         return (
-            f"{len(self)} examples: the network is right on {both}, w.x alone on {linear}, b alone on {bias}; "
-            f"b is a median {100 * self.quantiles()[0.5]:.0f} % of the predicted logit."
+            f"{len(self)} examples: the network is right on {both}, w.x alone on {linear}, b alone on {bias}; {share}."
         )
 
     def __str__(self) -> str:
@@ -130,7 +133,9 @@ class Audit:
             "accuracy": self.accuracy,
             "interval": {name: self.interval(value) for name, value in self.accuracy.items()},
             "agreement": self.agreement,
-            "bias over predicted logit": {f"{q:g}": value for q, value in self.quantiles().items()},
+            "bias over predicted logit": {
+                f"{q:g}": None if math.isnan(value) else value for q, value in self.quantiles().items()
+            },
             "sources": [
                 {"name": name, "operation": operation, "mean amount": amount / n, "mean magnitude": mass / n}
                 for (name, operation), amount, mass in zip(
@@ -161,8 +166,8 @@ def audit(
             sign decides between class 0 and 1; or an `Explainer` of one.
         loader: batches ``(x, labels)`` in a fixed order (``shuffle=False``), ``labels`` ``(N,)`` integers.
         state: a file to keep what is done in. An audit that was interrupted goes on from it, with no example lost or
-            taken twice, and one that is finished is not run again. The model's weights and every example are compared
-            with those of the file.
+            taken twice, and one that is finished is not run again. The model's weights, what it says of the first
+            example, and every example are compared with those of the file.
         progress: show a bar, on a terminal.
 
     Returns:
@@ -177,8 +182,8 @@ def audit(
     explainer = model if isinstance(model, Explainer) else Explainer(model)
     ledger = _Ledger(_digest(explainer.model), None if state is None else Path(state))
     try:
-        for x, labels in track(loader, "auditing", progress):
-            x, labels = ledger.skip(*_checked(x, labels, explainer.model))
+        for batch in track(loader, "auditing", progress):
+            x, labels = ledger.skip(*_checked(batch, explainer.model), lambda *first: _examine(explainer, *first))
             if len(x):
                 ledger.add(_examine(explainer, x, labels))
     finally:  # what is done is kept, also when a later example is bad or the user interrupts
@@ -186,10 +191,16 @@ def audit(
     return ledger.close()
 
 
-def _checked(x: Any, labels: Any, model: nn.Module) -> tuple[Tensor, Tensor]:
+def _checked(batch: Any, model: nn.Module) -> tuple[Tensor, Tensor]:
     """A batch on the model's device."""
-    labels = torch.as_tensor(labels)
-    if not isinstance(x, Tensor) or labels.shape != x.shape[:1] or labels.is_floating_point():
+    try:
+        x, labels = batch
+        labels = torch.as_tensor(labels)
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+        raise InputError(
+            f"The loader must give (x, labels) with a whole number per example, not {type(batch).__name__}: {error}"
+        ) from error
+    if not isinstance(x, Tensor) or x.dim() == 0 or labels.shape != x.shape[:1] or labels.is_floating_point():
         got = f"{tuple(x.shape)} and labels {tuple(labels.shape)}" if isinstance(x, Tensor) else type(x).__name__
         raise InputError(f"The loader must give (x, labels) with a whole number per example, not {got}.")
     parameter = next(model.parameters(), None)
@@ -264,10 +275,17 @@ class _Ledger:
             self._resume(path)
         self.saved, self.time, self.pause = len(self.entries), time.monotonic(), EVERY
 
-    def skip(self, x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Without the examples that are done; these must be the ones that were done."""
+    def skip(self, x: Tensor, labels: Tensor, examine: "Callable[[Tensor, Tensor], _Entry]") -> tuple[Tensor, Tensor]:
+        """Without the examples that are done; these, and what the network says of the first, must be as they were."""
         seen, digest = self.skipped
         old = min(self.resumed - seen, len(x))
+        if old and not seen:
+            before, now = (e.tensors["outputs"][0] for e in (self.entries[0], examine(x[:1], labels[:1])))
+            if not torch.isclose(before, now, rtol=1e-3, atol=1e-5):
+                raise InputError(
+                    f"The audit in {self.path} is of another network (its first logit was {before:.6g}, and is "
+                    f"{now:.6g}) or other data: remove the file or choose another."
+                )
         if old:
             self.skipped = seen + old, _followed(digest, x[:old], labels[:old])
             if self.skipped[0] == self.resumed and self.skipped[1] != self.entries[0].digest:
@@ -324,6 +342,12 @@ class _Ledger:
 
     def _resume(self, path: Path) -> None:
         header, tensors = read_tensors(path, FORMAT)
+        try:
+            self._take(header, tensors, path)
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            raise FileError(f"{path} is not a complete audit: {error!r}. Remove it or choose another.") from error
+
+    def _take(self, header: dict[str, Any], tensors: dict[str, Tensor], path: Path) -> None:
         if header["model"] != self.model:
             raise InputError(
                 f"The audit in {path} is of a model with other weights: remove the file or choose another."

@@ -1,6 +1,6 @@
 """Progress bars: on a terminal, on standard error, gone when done."""
 
-from collections.abc import Iterable, Sized
+from collections.abc import Iterable
 from typing import TypeVar
 
 __all__ = ["track"]
@@ -14,5 +14,8 @@ def track(items: Iterable[T], label: str, shown: bool = True) -> Iterable[T]:
     from rich.progress import track as bar
 
     console = Console(stderr=True)
-    total = len(items) if isinstance(items, Sized) else None
+    try:
+        total = len(items)  # type: ignore[arg-type]
+    except TypeError:  # a generator, or a DataLoader of an IterableDataset
+        total = None
     return bar(items, label, total, transient=True, console=console, disable=not (shown and console.is_terminal))

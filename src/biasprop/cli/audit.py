@@ -89,13 +89,14 @@ def audit(
     """
     console = Console(highlight=False, soft_wrap=True, markup=False)
     how = preparation(resize, crop, mean, std, grey, key, rows, drop, labels)
-    names = Classes.read(classes) if classes is not None else Classes.of_folders(data)
+    names = Classes.read(classes) if classes is not None else Classes.of_folders(data, output)
     folder = make_folder(output)
     loader = _Labelled(data, how, names, batch_size, folder)
     found = run(load_model(model, weights, device), loader, state=folder / "audit.safetensors")
     text = json.dumps({"model": model, "data": [str(path) for path in data], **found.figures()}, indent=1)
     write_atomically(folder / "audit.json", lambda file: file.write_text(text, encoding="utf-8"))
-    figure = found.plot(f"{model} on {', '.join(path.name for path in data)}")
+    places = [path.name.encode(errors="replace").decode() for path in data]
+    figure = found.plot(f"{model} on {', '.join(places[:3])}{' and more' * (len(places) > 3)}")
     write_atomically(folder / "audit.png", partial(figure.savefig, dpi=110))
     console.print(str(found))
     console.print(f"audit.json and audit.png in {folder}")

@@ -6,17 +6,21 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import FileError
-from .inputs import Item
+from .inputs import Item, images_below, is_image
 
 __all__ = ["Classes"]
 
 
 @dataclass
 class Classes:
-    """Names of the classes in index order, and which class a file name belongs to."""
+    """Names of the classes in index order, and by which words an input is known to belong to one.
+
+    ``prefixes``: whether file names begin with the id of their class.
+    """
 
     names: list[str] = field(default_factory=list)
     ids: dict[str, int] = field(default_factory=dict)
+    prefixes: bool = False
 
     @classmethod
     def read(cls, path: Path | None) -> "Classes":
@@ -24,17 +28,19 @@ class Classes:
         if path is None:
             return cls()
         try:
-            lines = path.read_text(encoding="utf-8").splitlines()
+            lines = path.read_text(encoding="utf-8-sig").splitlines()
         except (OSError, UnicodeDecodeError) as error:
             raise FileError(f"Cannot read the class names in {path}: {error}.") from error
         lines = [line.strip() for line in lines if line.strip()]
         names = [line.partition(" ")[2] or line for line in lines]
-        return cls(names, {name: i for i, name in enumerate(names)} | {s.split()[0]: i for i, s in enumerate(lines)})
+        words = [names, lines, [line.split()[0] for line in lines]]
+        return cls(names, {word: i for kind in words for i, word in enumerate(kind)}, prefixes=True)
 
     @classmethod
-    def of_folders(cls, inputs: Sequence[Path]) -> "Classes":
-        """Without a file of classes: the sub-folders in alphabetical order, as torchvision's ImageFolder has it."""
-        names = sorted({p.name for path in inputs if path.is_dir() for p in path.iterdir() if p.is_dir()})
+    def of_folders(cls, inputs: Sequence[Path], skip: Path | None = None) -> "Classes":
+        """Without a file of classes: the sub-folders that hold images, in alphabetical order, as in torchvision."""
+        inside = [image.relative_to(path).parts for path in inputs for image in images_below(path, skip)]
+        names = sorted({parts[0] for parts in inside if len(parts) > 1})
         return cls(names, {name: i for i, name in enumerate(names)})
 
     def name(self, index: Any) -> str:
@@ -44,10 +50,11 @@ class Classes:
         return f"output {index}"
 
     def label(self, item: Item) -> int | None:
-        """The true class: what the data say, or what the file or its folder is named after."""
-        if isinstance(item.label, int):
-            return item.label
-        for part in (item.label, item.path.stem.split("_")[0], item.path.parent.name):
-            if part in self.ids:
-                return self.ids[part]
-        return None
+        """The true class: what an array or table says; what an image's folder, or its name, is called after."""
+        if item.label is not None:
+            named = self.ids.get(str(item.label))
+            return item.label if named is None and isinstance(item.label, int) else named
+        if not is_image(item.path):
+            return None
+        folders = [self.ids[part] for part in item.path.parts[-2::-1] if part in self.ids]
+        return folders[0] if folders else self.ids.get(item.path.stem.split("_")[0]) if self.prefixes else None

@@ -1,9 +1,9 @@
 """Inputs of the command line: image files and folders, arrays and table rows, as batches for a model."""
 
 import csv
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ..errors import FileError, InputError
 
-__all__ = ["Item", "Preparation", "batches", "count", "read"]
+__all__ = ["Item", "Preparation", "batches", "count", "images_below", "is_image", "read"]
 
 IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm")
 ARRAYS = (".npy", ".npz")
@@ -91,11 +91,28 @@ def _eight_bit(picture: Image.Image, path: Path) -> Image.Image:
     return picture
 
 
+def is_image(path: Path) -> bool:
+    """By its name."""
+    return path.suffix.lower() in IMAGES
+
+
+def images_below(folder: Path, skip: Path | None = None) -> list[Path]:
+    """The images in a folder and its sub-folders, in order, but not what lies in ``skip``; links are followed."""
+    found: list[Path] = []
+    seen: set[str] = set()
+    for root, folders, files in os.walk(folder, followlinks=True):
+        real = os.path.realpath(root)
+        folders[:] = [] if real in seen else folders  # a link back up
+        found += [] if real in seen else [Path(root, name) for name in files if is_image(Path(name))]
+        seen.add(real)
+    return sorted(path for path in found if not _within(path, skip))
+
+
 def _files(inputs: Sequence[Path], skip: Path | None = None) -> list[Path]:
     found: list[Path] = []
     for path in inputs:
         if path.is_dir():
-            inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in IMAGES and not _within(p, skip))
+            inside = images_below(path, skip)
             if not inside:
                 raise FileError(f"The folder {path} holds no image ({', '.join(IMAGES)}).")
             found += inside
@@ -120,17 +137,23 @@ def _count(path: Path, preparation: Preparation) -> int:
     if suffix in ARRAYS:
         return len(range(len(_read_array(path, preparation.key)))[preparation.rows])
     if suffix in TABLES:
-        return len(range(len(_read_table(path)[1][0]))[preparation.rows])
+        return len(range(max(map(len, _read_table(path)[1]), default=0))[preparation.rows])
     return 1
 
 
 def batches(items: Iterator[Item], size: int) -> Iterator[list[Item]]:
-    """Consecutive items of one shape, at most ``size``."""
-    while batch := list(islice(items, size)):
-        while batch:
-            same = [item for item in batch if item.x.shape == batch[0].x.shape]
-            yield same
-            batch = [item for item in batch if item.x.shape != batch[0].x.shape]
+    """At most ``size`` consecutive items of one shape: the order stays, whatever the size."""
+    batch: list[Item] = []
+    for item in items:
+        if batch and item.x.shape != batch[0].x.shape:
+            yield batch
+            batch = []
+        batch.append(item)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
 
 
 def read(inputs: Sequence[Path], preparation: Preparation, skip: Path | None = None) -> Iterator[Item]:
@@ -171,50 +194,61 @@ def _array_labels(path: Path, preparation: Preparation, count: int) -> NDArray[A
     key = preparation.labels
     if path.suffix.lower() != ".npz" or (key is None and preparation.key is None):
         return None
-    with np.load(path, allow_pickle=False) as file:
-        if key is None:
-            key = (preparation.key or "").replace("x", "y", 1)
-            if key not in file or key == preparation.key:
-                return None
-        if key not in file:
-            raise InputError(f"{path} has no array {key!r} of labels; it holds {', '.join(file.keys())}.")
-        labels = file[key]
+    arrays = _arrays(path)
+    if key is None:
+        key = (preparation.key or "").replace("x", "y", 1)
+        if key not in arrays or key == preparation.key:
+            return None
+    if key not in arrays:
+        raise InputError(f"{path} has no array {key!r} of labels; it holds {', '.join(arrays)}.")
+    labels = arrays[key]()
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
     if labels.shape != (count,):
         raise InputError(
             f"{path}: the labels {key!r} have shape {labels.shape}, and must be one per input, ({count},)."
         )
-    return np.asarray(labels)
+    return labels
 
 
 def _label(value: Any) -> int | str:
     """A whole number, also where a table writes it as 1.0; anything else is the name of a class."""
     try:
-        if float(value) == int(float(value)):
+        if float(value) == int(float(value)) and abs(float(value)) < 2**31:
             return int(float(value))
     except (TypeError, ValueError, OverflowError):
         pass
-    return str(value)
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+
+
+def _arrays(path: Path) -> dict[str, Callable[[], NDArray[Any]]]:
+    """The arrays of a file by name, each to be read when it is asked for.
+
+    Raises:
+        FileError: the file, or then the array, cannot be read without pickle.
+    """
+
+    def guarded(read: Callable[[], Any]) -> Any:
+        try:
+            return read()
+        except (OSError, ValueError, BadZipFile, EOFError) as error:
+            raise FileError(f"Cannot read {path} as a NumPy array without pickle: {error}.") from error
+
+    loaded = guarded(lambda: np.load(path, allow_pickle=False, mmap_mode=None))
+    if isinstance(loaded, np.ndarray):
+        return {"": lambda: loaded}
+    return {name: lambda name=name: np.asarray(guarded(lambda: loaded[name])) for name in loaded}  # type: ignore[misc]
 
 
 def _read_array(path: Path, key: str | None) -> NDArray[Any]:
-    try:
-        loaded = np.load(path, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            array = loaded
-        else:
-            with loaded:
-                names = list(loaded.keys())
-                if not names:
-                    raise InputError(f"{path} holds no array.")
-                if key is None and len(names) != 1:
-                    raise InputError(f"{path} holds several arrays: choose one with --key, of {', '.join(names)}.")
-                if key is not None and key not in names:
-                    raise InputError(f"{path} has no array {key!r}; it holds {', '.join(names)}.")
-                array = loaded[key or names[0]]
-    except (OSError, ValueError, BadZipFile, EOFError) as error:
-        raise FileError(f"Cannot read {path} as a NumPy array without pickle: {error}.") from error
+    arrays = _arrays(path)
+    if not arrays:
+        raise InputError(f"{path} holds no array.")
+    if key is None and len(arrays) != 1:
+        raise InputError(f"{path} holds several arrays: choose one with --key, of {', '.join(arrays)}.")
+    if key is not None and key not in arrays and path.suffix.lower() == ".npz":
+        raise InputError(f"{path} has no array {key!r}; it holds {', '.join(arrays)}.")
+    array = arrays.get(key or "", next(iter(arrays.values())))()
     if array.ndim < 2 or array.dtype.kind not in "fiu":
         raise InputError(f"{path} must hold numbers of shape (N, ...), not {array.dtype} of shape {array.shape}.")
     return array
