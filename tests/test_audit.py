@@ -158,7 +158,7 @@ def test_a_state_of_other_data_or_other_weights_is_refused(tmp_path):
     state.write_bytes(b"nothing of the kind")
     with pytest.raises(FileError, match="audit"):
         biasprop.audit(model, batches(x, labels), state=state)
-    write_tensors(state, "biasprop-audit-1", {"labels": labels}, {"model": "?"})
+    write_tensors(state, "biasprop-audit-1", {"labels": labels}, {})
     with pytest.raises(FileError, match="not a complete audit"):
         biasprop.audit(model, batches(x, labels), state=state)
 
