@@ -76,7 +76,9 @@ def rows_of_maps(
         row[0].set_title(name, fontsize=10)
         for i, values in enumerate(of_row):
             show_map(row[1 + 2 * i], values)
-            row[2 + 2 * i].imshow(highlight(picture, values, round(top * values.size)))
+            row[2 + 2 * i].imshow(
+                highlight(1 - picture if picture.ndim == 2 else picture, values, round(top * values.size))
+            )
     for i, label in enumerate(labels):
         axes[0, 1 + 2 * i].set_title(label, fontsize=11)
         axes[0, 2 + 2 * i].set_title(f"top {100 * top:g} %", fontsize=10)

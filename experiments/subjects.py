@@ -140,7 +140,13 @@ class Subject:
 
 
 SHAREABLE = ("mnist", "fashion_mnist")  # CC BY-SA 3.0, MIT
-NAMES = {"vgg11": "VGG-11", "stl": "STL-10 network", "deeplift": "DeepLIFT's network"}
+NAMES = {
+    "vgg11": "VGG-11",
+    "stl": "STL-10 network",
+    "deeplift": "DeepLIFT's network",
+    SQUEEZENET: "SqueezeNet 1.1, ImageNet",
+    RESNET20: "ResNet-20, CIFAR-10",
+}
 
 
 def of_training(training: Training, runs: Path) -> Subject:
@@ -178,7 +184,7 @@ def of_checkpoint(checkpoint: Checkpoint) -> Subject:
         data = _Files(DATA / checkpoint.images, ids, checkpoint)
     mean, std = torch.tensor(checkpoint.mean), torch.tensor(checkpoint.std)
     references, _ = next(iter(DataLoader(data, 100)))
-    title = checkpoint.model.rpartition(":")[2]
+    title = NAMES.get(checkpoint, checkpoint.model.rpartition(":")[2])
     origin = f"{checkpoint.weights or 'pretrained'}, on {checkpoint.images}"
     return Subject(title, model, data, references, classes, mean, std, origin)
 
