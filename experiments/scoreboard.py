@@ -6,26 +6,19 @@ from typing import Any
 import numpy as np
 import torch
 from matplotlib.figure import Figure
-from torch import Tensor
 
-from biasprop.metrics import digit_flip, insertion_and_deletion, keep_and_remove
+from biasprop.metrics import digit_flip
 
 from .methods import COLOURS, LABELS, costs, make_methods
+from .quality import METRICS as QUALITY
+from .quality import quality
 from .study import Experiment, Outcome, Study
 from .subjects import CIFAR, FASHION, MNIST, STL, Subject
 from .training import Training
 
 __all__ = ["EXPERIMENT"]
 
-METRICS = {  # and whether higher is better
-    "KPM": True,
-    "KNM": False,
-    "KAM": True,
-    "RAM": False,
-    "insertion": True,
-    "deletion": False,
-    "flip": True,
-}
+METRICS = {**QUALITY, "flip": True}
 
 
 @dataclass(frozen=True)
@@ -69,7 +62,7 @@ def run(study: Study[Config]) -> Outcome:
         for subject, names in ((regular, config.methods), (free, config.free_methods)):
             found = {}
             for name in names:
-                found[name] = study.part(f"{subject.title}: {name}", _quality, subject, name, config, study.seed)
+                found[name] = quality(study, subject, name, config.images, config.batch)
                 if training.data == "mnist":
                     key = f"{subject.title}: {name}, digit flip"
                     found[name] = {**found[name], "flip": study.part(key, _flips, subject, name, config, study.seed)}
@@ -81,30 +74,6 @@ def run(study: Study[Config]) -> Outcome:
         }
         figures["networks"][regular.title] = row
     return Outcome(figures, {"cost": _draw(figures)})
-
-
-def _quality(subject: Subject, name: str, config: Config, seed: int) -> dict[str, float]:
-    """Of the true class."""
-    loader = list(subject.loader(config.batch, config.images, spread=True))
-    remembered: dict[int, Tensor] = {}
-    method = make_methods(subject, [name], seed=seed)[name]
-
-    def once(x: Tensor, labels: Tensor) -> Tensor:
-        """Both metrics ask for the same attributions."""
-        if id(x) not in remembered:
-            remembered[id(x)] = method(x, labels)
-        return remembered[id(x)]
-
-    curves = keep_and_remove(subject.model, loader, once)
-    shown = insertion_and_deletion(subject.model, loader, once)
-    return {
-        "KPM": curves.kpm,
-        "KNM": curves.knm,
-        "KAM": curves.kam,
-        "RAM": curves.ram,
-        "insertion": shown.insertion_area,
-        "deletion": shown.deletion_area,
-    }
 
 
 def _flips(subject: Subject, name: str, config: Config, seed: int) -> float:

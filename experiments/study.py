@@ -92,6 +92,17 @@ class Study(Generic[C]):
             _write_json(self._file, {"settings": self.settings, "parts": self.parts})
         return self.parts[key]
 
+    def shared(self, store: str, key: str, compute: Callable[..., Any], *arguments: Any) -> Any:
+        """The same for a result that several experiments use; it depends on the seed and on what the key says."""
+        path = self.runs / f"{store}.parts.json"
+        key = f"{'smoke, ' * self.smoke}seed {self.seed}: {key}"
+        saved = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        if key not in saved:
+            Console(stderr=True, highlight=False).print(f"{self.name}: {key}", markup=False)
+            saved[key] = json.loads(json.dumps(compute(*arguments)))
+            _write_json(path, saved)
+        return saved[key]
+
     def subject(self, source: Source) -> Subject:
         """A network and its test data; trained now if it is not yet."""
         if isinstance(source, Checkpoint):

@@ -90,10 +90,11 @@ RESNET20 = Checkpoint(
 class Subject:
     """A network in eval mode, and the test data ``(x, labels)`` as it sees them: ``x = (pixels - mean) / std``.
 
-    ``shareable``: the terms of the images allow to pass on a picture that shows some.
+    ``key``: differs between any two. ``shareable``: the terms of the images allow to pass on a picture that shows some.
     """
 
     title: str
+    key: str
     model: nn.Module
     data: Dataset[Any]
     references: Tensor
@@ -157,6 +158,7 @@ def of_training(training: Training, runs: Path) -> Subject:
     bias = "" if training.bias else ", without bias"
     return Subject(
         f"{NAMES[training.network]}{bias}, {data.name}",
+        training.name,
         trained(training, runs),
         TensorDataset(x, data.test.labels),
         data.normalised(data.train.images[:1000], training.centring),
@@ -186,7 +188,8 @@ def of_checkpoint(checkpoint: Checkpoint) -> Subject:
     references, _ = next(iter(DataLoader(data, 100)))
     title = NAMES.get(checkpoint, checkpoint.model.rpartition(":")[2])
     origin = f"{checkpoint.weights or 'pretrained'}, on {checkpoint.images}"
-    return Subject(title, model, data, references, classes, mean, std, origin)
+    key = repr(checkpoint)
+    return Subject(title, key, model, data, references, classes, mean, std, origin)
 
 
 def _classes(file: str | None) -> tuple[tuple[str, ...], dict[str, int]]:

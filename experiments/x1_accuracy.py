@@ -41,7 +41,7 @@ class Config:
         (CIFAR, None),
     )
     images: int | None = None
-    gap_images: int = 50
+    gap_images: int = 10
     batch: int = 10
 
 

@@ -5,15 +5,15 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from biasprop.metrics import keep_and_remove
-
-from .methods import COLOURS, LABELS, make_methods
+from .methods import COLOURS, LABELS
+from .quality import METRICS as QUALITY
+from .quality import quality
 from .study import Experiment, Outcome, Study
-from .subjects import CIFAR, FASHION, STL, Pair, Subject
+from .subjects import CIFAR, FASHION, STL, Pair
 
 __all__ = ["EXPERIMENT"]
 
-METRICS = {"kpm": "KPM up", "knm": "KNM down", "kam": "KAM up", "ram": "RAM down"}
+METRICS = ("KPM", "KNM", "KAM", "RAM")
 PAPER = {  # KPM, KNM, KAM, RAM on AlexNet, then on X-AlexNet
     "ig128": (7.57, 1.67, 25.22, 11.12, 7.38, 2.21, 21.79, 11.68),
     "random": (3.68, 3.68, 14.12, 14.10, 3.81, 3.81, 13.52, 13.50),
@@ -42,7 +42,7 @@ class Config:
     )
     methods: tuple[str, ...] = ("ig128", "random", "gradient", "eg1", "w*x", "bias1", "bias2", "bias3", "w*x+bias1")
     free_methods: tuple[str, ...] = ("ig128", "random", "gradient", "eg1", "xgradient")
-    images: int = 200
+    images: int = 100
     batch: int = 50
 
 
@@ -50,54 +50,36 @@ def run(study: Study[Config]) -> Outcome:
     """Four areas for every method on every network."""
     config = study.config
     figures: dict[str, Any] = {"images": config.images, "networks": {}}
-    pictures: dict[str, Figure] = {}
     for pair in config.pairs:
-        regular, free = study.pair(pair)
-        both = []
-        for subject, methods in ((regular, config.methods), (free, config.free_methods)):
-            found = {n: study.part(f"{subject.title}: {n}", _areas, subject, n, config, study.seed) for n in methods}
+        for subject, methods in zip(study.pair(pair), (config.methods, config.free_methods), strict=True):
+            found = {name: quality(study, subject, name, config.images, config.batch) for name in methods}
             figures["networks"][subject.title] = {"methods": found, "origin": subject.origin}
-            both.append((subject.title, found))
-        pictures[regular.slug] = _draw(both)
-    return Outcome(figures, pictures)
+    return Outcome(figures, {"areas": _draw(figures)})
 
 
-def _areas(subject: Subject, name: str, config: Config, seed: int) -> dict[str, Any]:
-    method = make_methods(subject, [name], seed=seed)[name]
-    loader = subject.loader(config.batch, config.images, spread=True)
-    curves = keep_and_remove(subject.model, loader, method)
-    return {**{key: getattr(curves, key) for key in METRICS}, "curves": vars(curves)}
-
-
-def _draw(networks: list[tuple[str, dict[str, Any]]]) -> Figure:
-    """A row per network: the curves behind the areas."""
-    kinds = {
-        "keep_positive": "keep the most positive:\nmean logit of the true class",
-        "keep_negative": "keep the most negative:\nmean logit of the true class",
-        "keep_absolute": "keep the largest:\naccuracy, %",
-        "remove_absolute": "remove the largest:\naccuracy, %",
-    }
-    figure = Figure(figsize=(16, 4.2 * len(networks)), layout="constrained")
-    axes = figure.subplots(len(networks), 4, squeeze=False)
-    for row, (title, found) in zip(axes, networks, strict=True):
-        for axis, (kind, words) in zip(row, kinds.items(), strict=True):
-            for i, (name, values) in enumerate(found.items()):
-                curves = values["curves"]
-                style = ("-", "--", ":", "-.")[i % 4]
-                axis.plot(
-                    curves["fractions"], curves[kind], style, color=COLOURS[name], label=LABELS[name], linewidth=2
-                )
-            axis.set_xscale("log")
-            axis.set_xlabel("share of the pixels")
-            axis.set_title(f"{title}\n{words}" if axis is row[0] else f"\n{words}", fontsize=10)
+def _draw(figures: dict[str, Any]) -> Figure:
+    """A row per network, a column per area."""
+    networks = figures["networks"]
+    figure = Figure(figsize=(16, 2.9 * len(networks)), layout="constrained")
+    axes = figure.subplots(len(networks), len(METRICS), squeeze=False)
+    for row, (title, found) in zip(axes, networks.items(), strict=True):
+        names = list(found["methods"])
+        for axis, metric in zip(row, METRICS, strict=True):
+            values = [found["methods"][name][metric] for name in names]
+            axis.barh(range(len(names)), values, color=[COLOURS[name] for name in names])
+            axis.axvline(found["methods"]["random"][metric] if "random" in names else 0, color="#555555", linestyle=":")
+            axis.set_yticks(range(len(names)), [LABELS[name] for name in names] if axis is row[0] else [])
+            axis.invert_yaxis()
+            axis.set_title(f"{metric} ({'more' if QUALITY[metric] else 'less'} is better)", fontsize=10)
             axis.spines[["top", "right"]].set_visible(False)
-        row[0].legend(fontsize=8)
+        row[0].set_ylabel(title.replace(", ", ",\n"), fontsize=10)
+    figure.suptitle("Areas under the keep and remove curves; dotted: a random attribution", fontsize=13)
     return figure
 
 
 def report(figures: dict[str, Any]) -> str:
     """For the results page."""
-    head = " | ".join(METRICS.values())
+    head = " | ".join(f"{m} {'up' if QUALITY[m] else 'down'}" for m in METRICS)
     lines = [f"| network and data | method | {head} |", "|---|---|---|---|---|---|"]
     for first, network in ((0, "AlexNet, ImageNet"), (4, "X-AlexNet, ImageNet")):
         for name, values in PAPER.items():
