@@ -137,7 +137,8 @@ def report(figures: dict[str, Any]) -> str:
     """For the results page."""
     lines = [
         "The paper shows VGG-11 on ImageNet, without a figure. Sources are counted in layers: a convolution with its "
-        "batch norm, or a Fire module. The groups are disjoint, so their maps add up to the whole map.",
+        "batch norm, or a Fire module. The groups are disjoint, so their maps add up to the whole map, up to "
+        "rounding in float32.",
         "",
         "| network | layers | mean amount of b by group of layers | mean b | the groups' maps miss the whole by |",
         "|---|---|---|---|---|",

@@ -9,7 +9,7 @@ from .methods import COLOURS, LABELS
 from .quality import METRICS as QUALITY
 from .quality import quality
 from .study import Experiment, Outcome, Study
-from .subjects import CIFAR, FASHION, STL, Pair
+from .subjects import FASHION, STL, Pair
 
 __all__ = ["EXPERIMENT"]
 
@@ -38,7 +38,6 @@ class Config:
     pairs: tuple[Pair, ...] = (
         (FASHION, None),
         (STL, None),
-        (CIFAR, None),
     )
     methods: tuple[str, ...] = ("ig128", "random", "gradient", "eg1", "w*x", "bias1", "bias2", "bias3", "w*x+bias1")
     free_methods: tuple[str, ...] = ("ig128", "random", "gradient", "eg1", "xgradient")

@@ -198,3 +198,16 @@ def test_explanations_on_a_gpu(rule):
     on_gpu = biasprop.explain(model.float().cuda(), x.float().cuda(), targets=["predicted", 1], rule=rule)
     beta = on_gpu.for_target(0).bias_attribution.cpu().double()
     assert (beta - expected).abs().sum() <= 1e-4 * expected.abs().sum()  # its convolutions are rounded to TF32
+
+
+def test_the_number_of_threads_stays_as_it_is():
+    """Numba's OpenMP layer sets it for PyTorch too."""
+    before = torch.get_num_threads()
+    model = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(72, 3))
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            biasprop.explain(model.eval(), torch.randn(2, 1, 8, 8))
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)

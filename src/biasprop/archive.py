@@ -118,7 +118,7 @@ def read_tensors(path: str | PathLike[str], file_format: str) -> tuple[dict[str,
         with safe_open(Path(path), framework="pt") as file:
             metadata = file.metadata() or {}
             if metadata.get("format") != file_format:
-                raise FileError(f"{path} is a safetensors file, but not of the format {file_format}.")
+                raise FileError(f"{path} is a safetensors file, but not one that biasprop wrote ({file_format}).")
             return json.loads(metadata["biasprop"]), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, struct.error, ValueError, KeyError) as error:
         raise FileError(

@@ -74,8 +74,10 @@ def _compiled(device: str) -> Any:
     """The compiled kernels for a kind of device; their compiler takes a moment to import, so only when needed."""
     try:
         if device == "cpu":
+            threads = torch.get_num_threads()
             from . import fused
 
+            torch.set_num_threads(threads)  # Numba, where it shares OpenMP with PyTorch, sets it for both
             return fused
         if device == "cuda":
             from . import gpu

@@ -73,8 +73,13 @@ def _rule(rule: Rule) -> tuple[int, np.float32, bool]:
 
 @contextmanager
 def _threads() -> Iterator[int]:
-    """As many threads as PyTorch uses."""
+    """As many threads as PyTorch uses; Numba, where it shares OpenMP with PyTorch, changes that number for both."""
     with ONE_AT_A_TIME:
-        threads = min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS)
+        before = torch.get_num_threads()
+        threads = min(before, numba.config.NUMBA_NUM_THREADS)
         numba.set_num_threads(threads)
-        yield threads
+        try:
+            yield threads
+        finally:
+            if torch.get_num_threads() != before:
+                torch.set_num_threads(before)
