@@ -257,7 +257,7 @@ def _why(figures: dict[str, Any]) -> str:
         "(STL-10 network, DeepLIFT's) keep more in w.x, so that is the likely reason; a VGG-11 without batch norm "
         '(`"norm": false`) would test it and has not been trained. Accuracy is below the '
         "paper's because training stopped "
-        "after 8 epochs, for want of time on two cores, and because CIFAR-10 is here a lossy version; the loss "
+        "early, for want of time on two cores, and because CIFAR-10 is here a lossy version; the loss "
         "from giving up "
         "biases comes back (table). Rows counted from elsewhere, and curves, use the first images of the test set only."
     )

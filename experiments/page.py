@@ -13,7 +13,8 @@ HEAD = """# Both papers, redone
 
 The tables and figures of *Bias Also Matters* (Wang, Zhou & Bilmes, ICML 2019; "BBp") and *Fast Axiomatic Attribution
 for Neural Networks* (Hesse, Schaub-Meyer & Roth, NeurIPS 2021; "X-DNN") as far as real data reaches here, ours beside
-theirs. Written by `python -m experiments page` from the JSON files in `results/`; no figure is typed by hand.
+theirs. Written by `python -m experiments page` from the JSON files in `results/`: the figures are read from them, the
+paragraphs on what differs and why are ours.
 
 ```sh
 python -m experiments run e4          # one of them; `all` for all; trains what it needs, goes on where it stopped

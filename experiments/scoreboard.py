@@ -175,7 +175,7 @@ def _verdict(figures: dict[str, Any]) -> str:
     means = {
         name: float(np.mean([row["score"][name] for row in networks.values()]))
         for name in next(iter(networks.values()))["score"]
-        if name not in ("random", "ig50")
+        if name != "random"
     }
     order = sorted(means, key=lambda name: -means[name])
     ranked = ", ".join(f"{LABELS[name]} {means[name]:.2f}" for name in order)

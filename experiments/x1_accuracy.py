@@ -118,7 +118,8 @@ def report(figures: dict[str, Any]) -> str:
         "",
         "**What differs and why.** Other networks and data: there are no ImageNet networks without biases here. "
         "The gap is "
-        "as large as the paper's with biases and vanishes without. What is left is rounding and, where a background is "
+        "as large as the paper's with biases, on the two larger networks, and vanishes without. What is left is "
+        "rounding and, where a background is "
         "uniform, ties: the values of a pooling window are equal, and which one is chosen changes along the path.",
         "",
         *(f"- {title}: {row['origin']}." for title, row in figures["pairs"].items()),
