@@ -7,33 +7,34 @@ print(explanation)
 """
 
 from . import metrics, operations, rules
-from .archive import load
-from .audit import Audit, audit
-from .bias_free import (
-    HomogeneousLift,
-    UncenteredBatchNorm1d,
-    UncenteredBatchNorm2d,
-    UncenteredBatchNorm3d,
-    remove_bias,
-)
-from .captum import BiasBackprop
+from .attribution import BiasBackprop, Explainer, Explanation, explain, explainer, load
+from .auditing import Audit, audit
 from .errors import (
     BiaspropError,
     CaptureError,
     CompletenessError,
     FileError,
     InputError,
+    MissingExtra,
     NotHomogeneous,
     RuleError,
     SourceError,
     TargetError,
     UnsupportedOperation,
 )
-from .explainer import Explainer, explain, explainer
-from .explanation import Explanation
-from .homogeneity import Homogeneity, homogeneity
-from .regions import Regions
-from .xgradient import XGradient, gini, sparsity_loss
+from .homogeneous import (
+    Homogeneity,
+    HomogeneousLift,
+    UncenteredBatchNorm1d,
+    UncenteredBatchNorm2d,
+    UncenteredBatchNorm3d,
+    XGradient,
+    homogeneity,
+    remove_bias,
+)
+from .metrics import gini, sparsity_loss
+from .results import Regions
+from .version import __version__
 
 __all__ = [
     "Audit",
@@ -47,6 +48,7 @@ __all__ = [
     "Homogeneity",
     "HomogeneousLift",
     "InputError",
+    "MissingExtra",
     "NotHomogeneous",
     "Regions",
     "RuleError",
@@ -57,6 +59,7 @@ __all__ = [
     "UncenteredBatchNorm3d",
     "UnsupportedOperation",
     "XGradient",
+    "__version__",
     "audit",
     "explain",
     "explainer",

@@ -1,14 +1,21 @@
-"""Writing so that nothing is ever half-written: to a temporary file beside the target, then rename."""
+"""Writing so that nothing is ever half-written: to a temporary file beside the target, then rename; tensors on disk."""
 
+import json
 import os
+import struct
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from os import PathLike
 from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
 
 from .errors import FileError
 
-__all__ = ["make_folder", "write_atomically"]
+__all__ = ["make_folder", "read_tensors", "write_atomically", "write_tensors"]
 
 
 def write_atomically(path: str | PathLike[str], write: Callable[[Path], object]) -> Path:
@@ -56,4 +63,38 @@ def make_folder(path: str | PathLike[str]) -> Path:
     except OSError as error:
         raise FileError(
             f"Cannot write to the folder {folder}: {error.strerror or error}. Choose another with --output."
+        ) from error
+
+
+def write_tensors(
+    path: str | PathLike[str], file_format: str, tensors: Mapping[str, Tensor], header: Mapping[str, Any]
+) -> None:
+    """Tensors and a header of plain values as safetensors, atomically.
+
+    Raises:
+        FileError: the folder cannot be written to.
+    """
+    metadata = {"format": file_format, "biasprop": json.dumps(header)}
+    ready = {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
+    try:
+        write_atomically(path, lambda temporary: save_file(ready, temporary, metadata))
+    except SafetensorError as error:  # how safetensors says that the disk is full
+        raise FileError(f"Cannot write {path}: {error}.") from error
+
+
+def read_tensors(path: str | PathLike[str], file_format: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Header and tensors that `write_tensors` wrote.
+
+    Raises:
+        FileError: the file is missing, damaged, or of another format.
+    """
+    try:
+        with safe_open(Path(path), framework="pt") as file:
+            metadata = file.metadata() or {}
+            if metadata.get("format") != file_format:
+                raise FileError(f"{path} is a safetensors file, but not one that biasprop wrote ({file_format}).")
+            return json.loads(metadata["biasprop"]), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, struct.error, ValueError, KeyError) as error:
+        raise FileError(
+            f"Cannot read {path}: {error}. It must be a file that biasprop wrote ({file_format})."
         ) from error

@@ -1,9 +1,12 @@
-"""Implementations of the expensive steps, `spread` and `split`, behind one interface.
+"""The expensive step, distributing a bias by alpha, behind one interface; alpha is never held (mathematics, section 7).
 
 - `biasprop.kernels.streaming`: plain PyTorch, for any device, dtype and rule; the reference for the others.
-- `biasprop.kernels.fused`: compiled by Numba, for float32 on the CPU and the three rules;
-- `biasprop.kernels.gpu`: in Triton, for float32 on an NVIDIA GPU and the three rules;
-- `biasprop.kernels.convolved`: option 3 of a convolution, as convolutions.
+- `biasprop.kernels.fused`: compiled by Numba, for float32 on the CPU and rules that have a form;
+- `biasprop.kernels.gpu`: in Triton, for float32 on an NVIDIA GPU and rules that have a form;
+- `biasprop.kernels.proportional`: option 3 of a convolution, as convolutions;
+- `biasprop.kernels.autograd`: the derivative of one operation.
+
+Uses `biasprop.rules` alone, and knows nothing of networks: it is given a `Layout` and tensors.
 """
 
 import warnings
@@ -13,18 +16,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..pieces import Settings
-from ..rules import BUILT_IN
+from ..rules import form_of
 from . import streaming
-from .layout import Layout
+from .layout import Layout, Settings
 
-__all__ = ["Layout", "split", "spread"]
+__all__ = ["Layout", "Settings", "spread", "spread_components"]
 
 
 def spread(
     layout: Layout, u: Tensor, slope: Tensor | None, h: Tensor, beta: Tensor, settings: Settings
 ) -> tuple[Tensor, Tensor | None]:
-    """``beta_u[q] = sum_p alpha[p,q] beta[p]`` (spec section 2, step 2), by the fastest kernel that can.
+    """``beta_u[q] = sum_p alpha[p,q] beta[p]`` (mathematics, section 2, step 2), by the fastest kernel that can.
 
     Args:
         layout: the stencil.
@@ -44,7 +46,7 @@ def spread(
     return done
 
 
-def split(m: Tensor, h: Tensor, support: Tensor, beta: Tensor, settings: Settings) -> Tensor:
+def spread_components(m: Tensor, h: Tensor, support: Tensor, beta: Tensor, settings: Settings) -> Tensor:
     """The same for sums and products of a few tensors, element by element: ``alpha[i] * beta[j]``.
 
     Args:
@@ -58,13 +60,14 @@ def split(m: Tensor, h: Tensor, support: Tensor, beta: Tensor, settings: Setting
         ``(operands, J, units)``.
     """
     kernels = _best(beta, settings)
-    done: Tensor = (kernels if hasattr(kernels, "split") else streaming).split(m, h, support, beta, settings)
+    able = kernels if hasattr(kernels, "spread_components") else streaming
+    done: Tensor = able.spread_components(m, h, support, beta, settings)
     return done
 
 
 def _best(beta: Tensor, settings: Settings) -> Any:
     """The module of kernels for this device, dtype and rule."""
-    if settings.compiled and beta.dtype == torch.float32 and type(settings.rule) in BUILT_IN:
+    if settings.compiled and beta.dtype == torch.float32 and form_of(settings.rule) is not None:
         return _compiled(beta.device.type)
     return streaming
 

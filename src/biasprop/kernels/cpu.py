@@ -1,4 +1,4 @@
-"""The stencil's spread on the CPU: fused, streaming and multi-threaded, compiled by Numba (spec section 7).
+"""The stencil's spread on the CPU: fused, streaming and multi-threaded, compiled by Numba (mathematics, section 7).
 
 For each unit with a bias the kernel runs over its window twice: components and their (un-normalised) shares go to a
 buffer near the processor, then the shares of a few units, times ``beta / sum``, are added to the messages of the
@@ -16,7 +16,7 @@ from llvmlite import binding, ir
 from numba import njit, prange, types
 from numba.extending import intrinsic
 
-__all__ = ["POSITIVE", "SOFTMAX", "largest", "messages", "scatter", "split"]
+__all__ = ["POSITIVE", "SOFTMAX", "components", "largest", "messages", "scatter"]
 
 SOFTMAX, POSITIVE = 0, 1
 BOUND = np.float32(60.0)  # exp2 of a score below this can be summed without a shift
@@ -144,7 +144,7 @@ def _positive(weight: Any, o: Any, window: Any, i: Any, scale: Any, share: Any, 
 
 @njit(error_model="numpy")  # type: ignore[untyped-decorator]
 def _fallback(weight: Any, o: Any, windows: Any, position: Any, share: Any, n: Any) -> Any:
-    """No non-zero component: equal shares over the support, else over everything wired (spec section 3)."""
+    """No non-zero component: equal shares over the support, else over everything wired (mathematics, section 3)."""
     taps = windows.shape[1]
     for anything in range(2):
         total = np.float32(0)
@@ -239,7 +239,7 @@ def messages(
     beta: Any,
     lost: Any,
     first: Any,
-    parts: Any,
+    cuts: Any,
     out: Any,
 ) -> None:
     """The messages of a block of rows; a row is an output position of one example and group.
@@ -258,7 +258,7 @@ def messages(
         beta: ``(J, B, G, O, L)``, of J targets; units with 0 are skipped.
         lost: like beta, zero; receives what no operand is wired to.
         first: number of the first row.
-        parts: into how many pieces of work the rows are cut; of no influence on the result.
+        cuts: into how many pieces of work the rows are cut; of no influence on the result.
         out: ``(pieces of O, J, rows, C * T)``, to be summed over the first dimension.
     """
     groups = u.shape[1]
@@ -266,10 +266,10 @@ def messages(
     pieces, targets, rows, components = out.shape
     outputs = slope.shape[2]
     block = max(1, BLOCK // components)
-    parts = min(rows, parts)
-    for job in prange(parts * pieces):
+    cuts = min(rows, cuts)
+    for job in prange(cuts * pieces):
         part, piece = job // pieces, job % pieces
-        start, stop = part * rows // parts, (part + 1) * rows // parts
+        start, stop = part * rows // cuts, (part + 1) * rows // cuts
         begin, end = piece * outputs // pieces, (piece + 1) * outputs // pieces
         share = np.empty((TILE if targets == 1 else UNITS, components), np.float32)
         factor = np.empty((targets, len(share)), np.float32)
@@ -334,12 +334,12 @@ SCATTER = "void(f4[:,:,:,::1], i4[:,::1], i8, i8, f4[:,:,:,:,::1])"
 
 
 @njit(SCATTER, parallel=True, error_model="numpy", cache=True)  # type: ignore[untyped-decorator]
-def scatter(message: Any, windows: Any, first: Any, parts: Any, received: Any) -> None:
+def scatter(message: Any, windows: Any, first: Any, cuts: Any, received: Any) -> None:
     """Add the messages ``(pieces, J, rows, C * T)`` to the operands that their windows name, ``(J, B, G, C, S)``."""
     pieces, _, rows, _ = message.shape
     targets, batch, groups, channels, _ = received.shape
     positions, taps = windows.shape
-    strips = max(1, min(parts, channels // 16))
+    strips = max(1, min(cuts, channels // 16))
     for job in prange(targets * batch * groups * strips):
         strip, j, owner = job % strips, job // strips // (batch * groups), job // strips % (batch * groups)
         b, g = owner // groups, owner % groups
@@ -353,11 +353,11 @@ def scatter(message: Any, windows: Any, first: Any, parts: Any, received: Any) -
                             received[j, b, g, c, window[t]] += message[piece, j, i, c * taps + t]
 
 
-SPLIT = "void(i8, f4, b1, f4[:,::1], f4[:], b1[:,:], f4[:,:], f4[:,:,::1])"
+COMPONENTS = "void(i8, f4, b1, f4[:,::1], f4[:], b1[:,:], f4[:,:], f4[:,:,::1])"
 
 
-@njit(SPLIT, parallel=True, error_model="numpy", cache=True)  # type: ignore[untyped-decorator]
-def split(mode: Any, scale: Any, signed: Any, m: Any, h: Any, support: Any, beta: Any, out: Any) -> None:
+@njit(COMPONENTS, parallel=True, error_model="numpy", cache=True)  # type: ignore[untyped-decorator]
+def components(mode: Any, scale: Any, signed: Any, m: Any, h: Any, support: Any, beta: Any, out: Any) -> None:
     """The same for a few operands, element by element: ``out[i, j] = alpha[i] * beta[j]``.
 
     Args:

@@ -1,21 +1,21 @@
-"""The stencil's spread through the compiled CPU kernels of `biasprop.kernels.cpu`."""
+"""Both spreads through the compiled CPU kernels of `biasprop.kernels.cpu`."""
 
 import math
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import assert_never
 
 import numba
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..pieces import Settings
-from ..rules import Compensation, EqualShare, Rule
+from ..rules import Form, Proportional, Rule, Softmax, form_of
 from . import cpu
-from .layout import Layout
+from .layout import Layout, Settings
 
-__all__ = ["split", "spread"]
+__all__ = ["spread", "spread_components"]
 
 MESSAGES = 4 * 2**20  # bytes of messages at once: enough for all threads, and near the caches
 ROWS = 24  # for which a thread should use weights that it has fetched
@@ -25,7 +25,7 @@ ONE_AT_A_TIME = threading.Lock()  # not every threading layer of Numba may be en
 def spread(
     layout: Layout, u: Tensor, slope: Tensor | None, h: Tensor, beta: Tensor, settings: Settings
 ) -> tuple[Tensor, Tensor | None]:
-    """See `biasprop.kernels.spread`; float32 on the CPU and the three rules."""
+    """See `biasprop.kernels.spread`; float32 on the CPU and rules that have a form."""
     batch, groups, _, _ = layout.operand
     outputs, positions = layout.output[2:]
     components = layout.weight.shape[-1]
@@ -39,36 +39,41 @@ def spread(
     step = max(1, min(MESSAGES, settings.memory_budget // 4) // (4 * components * pieces * targets))
     room = u.new_empty(pieces * targets * min(step, rows) * components)
     open_ = u.new_ones(()).expand(layout.output) if slope is None else slope.to(u.dtype)
-    mode, scale, signed = _rule(settings.rule)
+    mode, scale, signed = _mode(settings.rule)
     with _threads() as threads:
         if rows >= 16 and mode == cpu.SOFTMAX:  # where products are small, the pass for the maximum is spared
             reach = weight.new_empty(len(weight))
             cpu.largest(weight.numpy(), reach.numpy())
-        parts = max(threads, min(8 * threads, rows // ROWS))
+        cuts = max(threads, min(8 * threads, rows // ROWS))
         fixed = [t.detach().numpy() for t in (u, layout.windows, weight, reach, open_, h, beta, lost)]
         for first in range(0, rows, step):
             count = min(step, rows - first)
             part = room[: pieces * targets * count * components].view(pieces, targets, count, components).numpy()
-            cpu.messages(mode, scale, signed, layout.weight.shape[1] == 1, *fixed, first, parts, part)
-            cpu.scatter(part, fixed[1], first, parts, received.numpy())
+            cpu.messages(mode, scale, signed, layout.weight.shape[1] == 1, *fixed, first, cuts, part)
+            cpu.scatter(part, fixed[1], first, cuts, received.numpy())
     return received, lost if nowhere and lost.any() else None
 
 
-def split(m: Tensor, h: Tensor, support: Tensor, beta: Tensor, settings: Settings) -> Tensor:
-    """See `biasprop.kernels.split`; float32 on the CPU and the three rules."""
+def spread_components(m: Tensor, h: Tensor, support: Tensor, beta: Tensor, settings: Settings) -> Tensor:
+    """See `biasprop.kernels.spread_components`; float32 on the CPU and rules that have a form."""
     out = m.new_empty(len(m), *beta.shape)
     with _threads():
-        cpu.split(*_rule(settings.rule), *(t.numpy() for t in (m, h, support, beta, out)))
+        cpu.components(*_mode(settings.rule), *(t.numpy() for t in (m, h, support, beta, out)))
     return out
 
 
-def _rule(rule: Rule) -> tuple[int, np.float32, bool]:
+def _mode(rule: Rule) -> tuple[int, np.float32, bool]:
     """The mode of the kernels, the factor that makes a score of a component, and whether the sign of h counts."""
-    match rule:
-        case Compensation(temperature) | EqualShare(temperature):
-            return cpu.SOFTMAX, np.float32(-1 / (temperature * math.log(2))), isinstance(rule, Compensation)
-        case _:
+    form: Form | None = form_of(rule)
+    match form:
+        case Softmax(scale, signed):
+            return cpu.SOFTMAX, np.float32(scale / math.log(2)), signed
+        case Proportional():
             return cpu.POSITIVE, np.float32(1), False
+        case None:
+            raise TypeError(f"{rule!r} has no form: it is for biasprop.kernels.streaming.")
+        case _:
+            assert_never(form)
 
 
 @contextmanager

@@ -1,21 +1,21 @@
 """The stencil's spread on NVIDIA GPUs, in Triton: streaming, in gather form, without atomics.
 
 Two kernels, both deterministic. `normalise` takes a block of units and runs over their windows once: the greatest
-score and the sum of Eq. 16, 18 or 19, and which of the fallbacks of spec section 3 applies. `collect` takes a block of
+score and the sum of Eq. 16, 18 or 19, and which of the fallbacks of section 3 of the mathematics applies. `collect` takes a block of
 operands and runs over the units that read them: each component is made again, its share multiplied by the bias over
 the sum, and added up in registers, for several targets at once.
 """
 
 import math
+from typing import assert_never
 
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
-from ..pieces import Settings
-from ..rules import Compensation, EqualShare
-from .layout import Layout
+from ..rules import Form, Proportional, Softmax, form_of
+from .layout import Layout, Settings
 
 __all__ = ["collect", "normalise", "readers", "spread"]
 
@@ -199,19 +199,24 @@ def readers(windows: Tensor, size: int) -> Tensor:
 def spread(
     layout: Layout, u: Tensor, slope: Tensor | None, h: Tensor, beta: Tensor, settings: Settings
 ) -> tuple[Tensor, Tensor | None]:
-    """See `biasprop.kernels.spread`; float32 on a GPU and the three rules."""
+    """See `biasprop.kernels.spread`; float32 on a GPU and rules that have a form."""
     batch, groups, channels, size = layout.operand
     outputs, positions = layout.output[2:]
     targets, taps = len(beta), layout.windows.shape[1]
     windows = layout.windows.to(u.device)
-    positive = not isinstance(settings.rule, Compensation | EqualShare)
     score = torch.ones_like(beta[0]) if slope is None else slope.to(beta.dtype)
     score = score.masked_fill(score == 0, math.nan)
-    match settings.rule:
-        case Compensation(temperature):
-            score = score * h.sign() * (-1 / (temperature * math.log(2)))
-        case EqualShare(temperature):
-            score = score * (-1 / (temperature * math.log(2)))
+    form: Form | None = form_of(settings.rule)
+    match form:
+        case Softmax(scale, signed):
+            positive, factor = False, scale / math.log(2)
+            score = score * h.sign() * factor if signed else score * factor
+        case Proportional():
+            positive = True
+        case None:
+            raise TypeError(f"{settings.rule!r} has no form: it is for biasprop.kernels.streaming.")
+        case _:
+            assert_never(form)
     u, weight, score, mass = (t.contiguous() for t in (u, layout.weight, score, beta))
     greatest, divisor = torch.empty_like(score), torch.empty_like(score)
     kind = torch.empty_like(score, dtype=torch.int32)

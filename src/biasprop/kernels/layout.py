@@ -1,10 +1,12 @@
-"""The shapes that every kernel works on."""
+"""What every kernel is given: the shapes of a stencil, and how it is to be done."""
 
 from dataclasses import dataclass
 
 from torch import Tensor
 
-__all__ = ["Layout"]
+from ..rules import Rule
+
+__all__ = ["Layout", "Settings"]
 
 
 @dataclass(frozen=True)
@@ -21,3 +23,12 @@ class Layout:
     output: tuple[int, int, int, int]
     weight: Tensor
     windows: Tensor
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What distributing needs besides the operation: the rule, bytes for its temporaries, and which kernels."""
+
+    rule: Rule
+    memory_budget: int
+    compiled: bool = True

@@ -5,11 +5,10 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from ..pieces import Settings
-from ..shares import shares
-from .layout import Layout
+from ..rules import shares
+from .layout import Layout, Settings
 
-__all__ = ["split", "spread"]
+__all__ = ["spread", "spread_components"]
 
 # Blocks that stay in the cache are several times faster than ones that fill the budget (CPU, measured).
 CACHED_COMPONENTS = 2**19
@@ -47,8 +46,8 @@ def spread(
     return received[..., :size], lost
 
 
-def split(m: Tensor, h: Tensor, support: Tensor, beta: Tensor, settings: Settings) -> Tensor:
-    """See `biasprop.kernels.split`; any device, dtype and rule, in blocks that respect the memory budget."""
+def spread_components(m: Tensor, h: Tensor, support: Tensor, beta: Tensor, settings: Settings) -> Tensor:
+    """See `biasprop.kernels.spread_components`; any device, dtype and rule, in blocks that respect the memory budget."""
     out = m.new_empty(len(m), *beta.shape)
     room = settings.memory_budget // (16 * beta.element_size())
     if beta.device.type == "cpu":

@@ -1,135 +1,87 @@
-"""Every operation that biasprop can explain, by family (the table of spec section 4).
+"""Every operation that biasprop knows, each in one place (the table of mathematics, section 4).
 
-An *operation rule* is a function from a `Call` (the operation at the current input) to a `Piece` (its local linear
-model). Most of PyTorch is covered by a handful of families, so teaching biasprop an operation is usually one line::
+A `Family` says how an operation is linearised, how it scales, and which operations belong to it; families of a kind
+are in one file. Teaching biasprop an operation is a line there or, for one of the user's own, an argument::
 
     from biasprop import explain, operations
 
     explain(model, x, operations={torch.ops.mylib.swoosh: operations.gate})
 
-`TABLE` is read-only: what a user adds travels as an argument, never as global state.
+`TABLE` is read-only: what a user adds travels as an argument, never as global state. Uses `biasprop.graph` and
+`biasprop.local_models`.
 """
 
-from collections.abc import Callable, Mapping
-from operator import attrgetter
-from types import MappingProxyType
+from collections.abc import Mapping
 from typing import Any
 
-import torch
-
-from ..capture import Node, overwrite
-from ..errors import UnsupportedOperation
-from .average import adaptive_average_pool, average_pool, interpolation, reduction
-from .call import Call, Operation
-from .elementwise import affine, gate, homogeneous_gate, product
-from .linear import addmm, convolution, linear, matmul
-from .routing import insertion, routing
+from ..graph import Node
+from . import averaging, constant, copying, degrees, elementwise, weighted
+from .averaging import adaptive_average_pool, average_pool, interpolation, reduction
+from .call import Call, Linearization
+from .copying import concatenation, insertion, placement, routing
+from .degrees import Broken, Degree, Scaling
+from .elementwise import affine, batch_norm, gate, homogeneous_gate, product, quotient
+from .family import Family, table_of
+from .weighted import addmm, convolution, linear, matmul
 
 __all__ = [
-    "CONSTANT",
     "FAMILIES",
     "TABLE",
+    "Broken",
     "Call",
-    "Operation",
+    "Degree",
+    "Family",
+    "Linearization",
+    "Operations",
+    "Scaling",
     "adaptive_average_pool",
     "addmm",
     "affine",
     "average_pool",
+    "batch_norm",
+    "concatenation",
     "convolution",
-    "find_rule",
+    "family_of",
     "gate",
     "homogeneous_gate",
     "insertion",
     "interpolation",
     "linear",
     "matmul",
+    "placement",
     "product",
+    "quotient",
     "reduction",
     "routing",
 ]
 
-FAMILIES: Mapping[Operation, str] = MappingProxyType(
-    {
-        linear: "linear",
-        addmm: "addmm",
-        matmul: "matmul mm",
-        convolution: "conv1d conv2d conv3d convolution conv_transpose1d conv_transpose2d conv_transpose3d",
-        average_pool: "avg_pool1d avg_pool2d avg_pool3d",
-        adaptive_average_pool: "adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d",
-        reduction: "mean sum",
-        interpolation: "upsample_linear1d upsample_bilinear2d upsample_trilinear3d upsample_bicubic2d",
-        affine: "add sub rsub neg batch_norm _native_batch_norm_legit_no_training",
-        product: "mul div",
-        homogeneous_gate: "relu leaky_relu prelu abs",
-        gate: "relu6 hardtanh hardswish hardsigmoid elu selu celu gelu silu mish sigmoid tanh softplus log_sigmoid "
-        "hardshrink softshrink threshold clamp clamp_min clamp_max max.other min.other "
-        "maximum minimum fmax fmin exp expm1 log log1p "
-        "sqrt rsqrt square reciprocal pow sin cos erf sign round floor ceil trunc remainder fmod addcmul addcdiv "
-        "lerp",
-        routing: "max_pool1d max_pool2d max_pool3d max_pool1d_with_indices max_pool2d_with_indices "
-        "max_pool3d_with_indices adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d amax amin max min topk "
-        "sort median kthvalue view _unsafe_view reshape view_as flatten unflatten permute transpose t mT swapaxes "
-        "movedim numpy_T squeeze unsqueeze expand expand_as repeat repeat_interleave tile split split_with_sizes "
-        "chunk tensor_split unsafe_split unsafe_chunk unbind slice select narrow index index_select gather "
-        "take_along_dim roll flip clone contiguous alias lift_fresh_copy _to_copy to dropout feature_dropout "
-        "alpha_dropout feature_alpha_dropout reflection_pad1d reflection_pad2d reflection_pad3d replication_pad1d "
-        "replication_pad2d replication_pad3d upsample_nearest1d upsample_nearest2d upsample_nearest3d "
-        "_upsample_nearest_exact1d _upsample_nearest_exact2d _upsample_nearest_exact3d pixel_shuffle "
-        "pixel_unshuffle channel_shuffle unfold diagonal tril triu broadcast_to as_strided",
-        insertion: "pad constant_pad_nd cat concat stack where masked_fill slice_scatter select_scatter index_put "
-        "index_fill fill masked_scatter scatter diagonal_scatter",
-    }
+FAMILIES: tuple[Family, ...] = (
+    *weighted.FAMILIES,
+    *averaging.FAMILIES,
+    *elementwise.FAMILIES,
+    *copying.FAMILIES,
+    *constant.FAMILIES,
 )
-"""The families and the ATen operations that belong to each."""
+"""All families, in the order of the documentation."""
 
-TABLE: Mapping[Any, Operation] = MappingProxyType(
-    {
-        attrgetter(name)(torch.ops.aten): family
-        for family, names in FAMILIES.items()
-        for name in names.split()
-        if hasattr(torch.ops.aten, name.split(".")[0])
-    }
-    | {overwrite: insertion}
-)
-"""ATen operation -> its rule."""
+TABLE: Mapping[Any, Family] = table_of(FAMILIES)
+"""ATen operation, or overload of one -> its family."""
 
-CONSTANT = frozenset(
-    getattr(torch.ops.aten, name)
-    for name in [
-        "detach",
-        "zeros_like",
-        "ones_like",
-        "full_like",
-        "empty_like",
-        "new_zeros",
-        "new_ones",
-        "new_full",
-        "new_empty",
-        "sym_size",
-        "argmax",
-        "argmin",
-        "argsort",
-    ]
-)
-"""Operations whose result does not depend on the values of the input: to the first order it is a constant."""
+Operations = Mapping[Any, Linearization | Family]
+"""What a user adds: ``{torch.ops.ns.name: family or linearisation}``."""
+
+UNKNOWN = Family(constant.refused, degrees.unknown)
 
 
-def find_rule(node: Node, extra: Mapping[Any, Operation]) -> Operation | None:
-    """The rule of a node's operation; None if its result is constant.
+def family_of(node: Node, own: Operations | None = None) -> tuple[Family, bool]:
+    """The family of a node's operation, and whether it is one of ours, not the user's; `UNKNOWN` where there is none.
 
-    Raises:
-        UnsupportedOperation: there is none; the message names the operation and its module path.
+    An overload's own entry comes before its operation's, the user's before ours.
     """
-    function: Callable[..., Any] = node.function
-    packet = getattr(function, "overloadpacket", function)
-    for table in (extra, TABLE):
-        if (rule := table.get(function) or table.get(packet)) is not None:
-            return rule
-    if packet in CONSTANT:
-        return None
-    raise UnsupportedOperation(
-        f"Operation {packet} at {node.name!r} (module {node.path or 'the model itself'!r}) has no rule, so its share "
-        "of the explanation is unknown. If it works elementwise, pass "
-        f"operations={{torch.ops.{packet}: biasprop.operations.gate}}; otherwise give it a rule of your own "
-        "(see biasprop.operations), or write the module without it."
-    )
+    for table, trusted in ((own or {}, False), (TABLE, True)):
+        found = table.get(node.function) or table.get(node.packet)
+        if isinstance(found, Family):
+            return found, trusted
+        if found is not None:
+            return Family(found, degrees.unknown), trusted
+    return UNKNOWN, True

@@ -2,29 +2,31 @@
 
 from collections.abc import Iterator
 
-from . import CONSTANT, FAMILIES
+from . import FAMILIES
 
 __all__ = ["table"]
 
 
 def table() -> str:
-    """The families, what each does, and the ATen operations that belong to it."""
+    """The families, what each does, how it scales, and the ATen operations that belong to it."""
     return "\n".join(_lines()) + "\n"
 
 
 def _lines() -> Iterator[str]:
     yield "# Supported operations"
     yield ""
-    yield "Generated from the registry by `python -m biasprop.operations`; names are those of `torch.ops.aten`."
+    yield "Generated from the registry by `python -m biasprop.operations`; names are those of `torch.ops.aten`. *Degree*"
+    yield "is how the result scales when the inputs are multiplied by a positive number (inputs have degree 1, constants 0)."
     yield ""
-    yield "| family | treatment | operations |"
-    yield "|---|---|---|"
-    for family, names in FAMILIES.items():
-        summary = " ".join((family.__doc__ or "").strip().split("\n\n")[0].split()).replace("|", "\\|")
-        listed = ", ".join(f"`{name}`" for name in names.split())
-        yield f"| `{family.__name__}` | {summary} | {listed} |"
-    constant = ", ".join(f"`{name}`" for name in sorted(packet.__name__ for packet in CONSTANT))
-    yield f"| constant | Its value does not depend on x, or not to the first order: it counts as bias. | {constant} |"
+    yield "| family | treatment | degree | operations |"
+    yield "|---|---|---|---|"
+    rows: dict[tuple[str, str, str], list[str]] = {}
+    for family in FAMILIES:
+        names = [*family.names.split(), *(function.__name__ for function in family.others)]
+        rows.setdefault((family.name, family.treatment, family.scaling), []).extend(names)
+    for (name, treatment, scaling), names in rows.items():
+        listed = ", ".join(f"`{operation}`" for operation in names)
+        yield f"| `{name}` | {treatment} | {scaling} | {listed} |".replace("|x|", "\\|x\\|")
 
 
 if __name__ == "__main__":

@@ -8,28 +8,42 @@ import torch
 from torch import Tensor
 from torch.fx.node import map_aggregate
 
-from ..capture import Node
 from ..errors import UnsupportedOperation
-from ..pieces import Piece
+from ..graph import Node
+from ..local_models import LocalModel
 
-__all__ = ["Call", "Operation"]
-
-Operation = Callable[["Call"], Piece]
-"""What the registry holds for each kind of operation: from a call to its local linear model."""
+__all__ = ["Arguments", "Call", "Linearization"]
 
 
 @dataclass(frozen=True)
-class Call:
-    """A call ``function(*args, **kwargs)`` whose operands are left open.
-
-    ``args`` and ``kwargs`` are evaluated, but hold a `Node` wherever a tensor depends on the attributed inputs;
-    ``operands`` are the values of these, in order of appearance (a node that appears twice is two operands).
-    """
+class Arguments:
+    """``function(*args, **kwargs)`` with a `Node` left wherever a tensor depends on the attributed inputs."""
 
     node: Node
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
+
+    def argument(self, position: int, name: str = "", default: Any = None) -> Any:
+        """An argument by position or name; a `Node` where it is an operand."""
+        if position < len(self.args):
+            return self.args[position]
+        return self.kwargs.get(name, default)
+
+    def is_operand(self, position: int, name: str) -> bool:
+        """Whether an argument depends on the attributed inputs."""
+        return isinstance(self.argument(position, name), Node)
+
+
+@dataclass(frozen=True)
+class Call(Arguments):
+    """A call at the current input.
+
+    ``operands`` are the values of the nodes left open, in order of appearance (a node that appears twice is two
+    operands). ``trusted`` is False where the user says what family the operation belongs to: that is then tried.
+    """
+
     operands: list[Tensor]
+    trusted: bool = True
 
     def __call__(self, *operands: Tensor) -> Tensor:
         """Run the operation on other operands."""
@@ -47,16 +61,6 @@ class Call:
         with torch.no_grad():
             return self(*(torch.full_like(u, value) for u in self.operands))
 
-    def argument(self, position: int, name: str, default: Any = None) -> Any:
-        """An argument by position or name; a `Node` where it is an operand."""
-        if position < len(self.args):
-            return self.args[position]
-        return self.kwargs.get(name, default)
-
-    def is_operand(self, position: int, name: str) -> bool:
-        """Whether an argument depends on the attributed inputs."""
-        return isinstance(self.argument(position, name), Node)
-
     def unsupported(self, why: str) -> UnsupportedOperation:
         """The error for a call that its family cannot treat."""
         return UnsupportedOperation(
@@ -64,3 +68,7 @@ class Call:
             f"operations={{torch.ops.{str(self.node.function).replace('.default', '')}: rule}}; see the documentation "
             "of biasprop.operations."
         )
+
+
+Linearization = Callable[[Call], LocalModel | None]
+"""From a call to its local linear model; None where its value does not depend on the inputs to the first order."""

@@ -1,81 +1,129 @@
 """Gates, joins, products and everything else that works element by element.
 
-With one operand of the output's shape the operation is `Diagonal`; with several, or a broadcast one, it is
+With one operand of the output's shape the local model is `Diagonal`; with several, or a broadcast one, it is
 `Components`. What is linear in its operands is told apart from gates, because it folds into the layer before it.
 """
+
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from ..capture import Node
-from ..joins import Components
-from ..pieces import Diagonal, Piece, pull_back
+from ..graph import Node
+from ..kernels.autograd import pull_back
+from ..local_models import Components, Diagonal, LocalModel
+from . import degrees
 from .call import Call
+from .family import Family
 
-__all__ = ["affine", "gate", "homogeneous_gate", "product"]
+__all__ = ["FAMILIES", "affine", "batch_norm", "gate", "homogeneous_gate", "product", "quotient"]
 
 
-def gate(call: Call) -> Piece:
+def gate(call: Call) -> LocalModel:
     """Any elementwise nonlinearity: slope and intercept at the current input.
 
-    Exact where it is piecewise linear (ReLU6, hard tanh, clamp); a smooth one (GELU, sigmoid) or a quotient takes
-    part as its tangent, which keeps completeness exact and makes its intercept a bias source.
+    Exact where it is piecewise linear (ReLU6, hard tanh, clamp); a smooth one (GELU, sigmoid) takes part as its
+    tangent, which keeps completeness exact and makes its intercept a bias source.
     """
-    return _elementwise(call, tangent=True)
+    return _tangent(call)
 
 
-def homogeneous_gate(call: Call) -> Piece:
+def homogeneous_gate(call: Call, mask: bool = False) -> LocalModel:
     """A gate that is linear on each side of 0 (ReLU, LeakyReLU, PReLU, abs): no intercept, whatever the rounding."""
     (leaf,) = call.leaves()
     output = call(leaf)
-    slope = output.detach() > 0 if call.node.operation == "relu" else None  # a mask is a quarter of the memory
+    slope = output.detach() > 0 if mask else None  # of a ReLU: a mask is a quarter of the memory
     return Diagonal(leaf, output, intercept=None, slope=slope)
 
 
-def affine(call: Call) -> Piece:
-    """Sum, difference, and eval-mode batch norm: what it gives at 0 is a bias source."""
-    return _elementwise(call, tangent=False)
+def affine(call: Call) -> LocalModel:
+    """Sum and difference: what it gives at 0 is a bias source."""
+    constants = _constants(call)
+    shape = torch.Size(torch.broadcast_shapes(*(t.shape for t in [*call.operands, *constants])))
+    small = torch.Size(torch.broadcast_shapes([1] * len(shape), *(c.shape for c in constants)))
+    return _affine(call, shape, small)
 
 
-def product(call: Call) -> Piece:
-    """Scaling by a constant where one operand is one (``u * k``, ``u / k``), else the tangent of the product."""
-    numerator = call.node.operation == "mul" or isinstance(call.args[0], Node)
-    scaling = len(call.operands) == 1 and numerator and "rounding_mode" not in call.kwargs
-    return _elementwise(call, tangent=not scaling)
+def batch_norm(call: Call) -> LocalModel:
+    """Batch norm in eval mode: its shift is a bias source."""
+    shape = call.operands[0].shape
+    return _affine(call, shape, torch.Size([size if d == 1 else 1 for d, size in enumerate(shape)]))
 
 
-def _elementwise(call: Call, tangent: bool) -> Piece:
-    shapes = [u.shape for u in call.operands]
-    shape = _output_shape(call)
-    slopes, intercept = ([], None) if tangent else _at_zero(call, shape)
-    if len(shapes) == 1 and shapes[0] == shape:
-        (leaf,) = call.leaves()
-        if tangent:
-            return Diagonal(leaf, call(leaf), intercept="tangent")
-        return Diagonal(leaf, call(leaf), intercept, slopes[0], foldable=True)
-    leaves = [u.detach().expand(shape).requires_grad_() for u in call.operands]
-    if tangent:
-        return Components(leaves, call(*leaves), shapes, halves=call.node.operation == "mul")
-    return Components(leaves, call(*leaves), shapes, slopes, intercept)
+def product(call: Call) -> LocalModel:
+    """Scaling by a constant where one operand is one (``u * k``), else the tangent of the product: half to each."""
+    return affine(call) if len(call.operands) == 1 else _tangent(call, halves=True)
 
 
-def _output_shape(call: Call) -> torch.Size:
-    if call.node.operation == "batch_norm":
-        return call.operands[0].shape
-    return torch.Size(torch.broadcast_shapes(*(t.shape for t in [*call.operands, *_constants(call)])))
+def quotient(call: Call) -> LocalModel:
+    """Scaling where the divisor is a constant (``u / k``), else the tangent."""
+    scaling = len(call.operands) == 1 and isinstance(call.args[0], Node) and "rounding_mode" not in call.kwargs
+    return affine(call) if scaling else _tangent(call)
 
 
 def _constants(call: Call) -> list[Tensor]:
     return [a for a in (*call.args, *call.kwargs.values()) if isinstance(a, Tensor)]
 
 
-def _at_zero(call: Call, shape: torch.Size) -> tuple[list[Tensor], Tensor | None]:
-    """Slopes and intercept of an affine operation, as small as its constants are."""
-    if call.node.operation == "batch_norm":
-        small = torch.Size([size if d == 1 else 1 for d, size in enumerate(shape)])
-    else:
-        small = torch.Size(torch.broadcast_shapes([1] * len(shape), *(c.shape for c in _constants(call))))
+def _spread(call: Call, shape: torch.Size) -> list[Tensor]:
+    """The operands, broadcast to the output's shape, as leaves."""
+    return [u.detach().expand(shape).requires_grad_() for u in call.operands]
+
+
+def _tangent(call: Call, halves: bool = False) -> LocalModel:
+    """``halves``: operands whose partial derivative is zero take part like the others."""
+    shapes = [u.shape for u in call.operands]
+    shape = torch.Size(torch.broadcast_shapes(*shapes, *(c.shape for c in _constants(call))))
+    if len(shapes) == 1 and shapes[0] == shape:
+        (leaf,) = call.leaves()
+        return Diagonal(leaf, call(leaf), intercept="tangent")
+    leaves = _spread(call, shape)
+    return Components(leaves, call(*leaves), shapes, halves=halves)
+
+
+def _affine(call: Call, shape: torch.Size, small: torch.Size) -> LocalModel:
+    """Slopes and intercept, as small as the constants are, from what the operation gives at 0."""
     zeros = [u.new_zeros(small).requires_grad_() for u in call.operands]
     added = call(*zeros)
-    slopes = pull_back(added, zeros, torch.ones_like(added)[None])
-    return [slope[0] for slope in slopes], added.detach() if added.any() else None
+    slopes = [slope[0] for slope in pull_back(added, zeros, torch.ones_like(added)[None])]
+    intercept = added.detach() if added.any() else None
+    shapes = [u.shape for u in call.operands]
+    if len(shapes) == 1 and shapes[0] == shape:
+        (leaf,) = call.leaves()
+        return Diagonal(leaf, call(leaf), intercept, slopes[0], affine=True)
+    leaves = _spread(call, shape)
+    return Components(leaves, call(*leaves), shapes, slopes, intercept)
+
+
+_BOTH = partial(degrees.common, positions=(0, 1))
+
+FAMILIES = (
+    Family(affine, _BOTH, "add sub rsub"),
+    Family(affine, degrees.kept, "neg"),
+    Family(batch_norm, degrees.batch_norm, "batch_norm _native_batch_norm_legit_no_training"),
+    Family(product, degrees.product, "mul multiply"),
+    Family(quotient, degrees.quotient, "div divide true_divide"),
+    Family(partial(homogeneous_gate, mask=True), degrees.kept, "relu"),
+    Family(homogeneous_gate, degrees.kept, "leaky_relu prelu abs"),
+    Family(gate, _BOTH, "max.other min.other maximum minimum fmax fmin"),
+    Family(gate, partial(degrees.clamped, low=1, high=2), "clamp hardtanh"),
+    Family(gate, partial(degrees.clamped, low=1), "clamp_min"),
+    Family(gate, partial(degrees.clamped, high=1), "clamp_max"),
+    Family(gate, degrees.threshold, "threshold"),
+    Family(gate, degrees.curved, "relu6 gelu silu hardswish elu selu celu mish softplus hardshrink softshrink"),
+    Family(
+        gate,
+        degrees.bounded,
+        "sigmoid hardsigmoid tanh log_sigmoid exp expm1 log log1p sin cos tan sinh cosh atan erf round floor ceil trunc "
+        "remainder fmod",
+    ),
+    Family(gate, degrees.power, "pow"),
+    Family(gate, partial(degrees.to_the, exponent=2), "square"),
+    Family(gate, partial(degrees.to_the, exponent=0.5), "sqrt"),
+    Family(gate, partial(degrees.to_the, exponent=-0.5), "rsqrt"),
+    Family(gate, partial(degrees.to_the, exponent=-1), "reciprocal"),
+    Family(gate, degrees.zeroth, "sign"),
+    Family(gate, degrees.plus_product, "addcmul"),
+    Family(gate, partial(degrees.plus_product, inverse=True), "addcdiv"),
+    Family(gate, degrees.interpolated, "lerp"),
+)

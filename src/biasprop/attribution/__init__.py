@@ -1,0 +1,24 @@
+"""The main line: `explain` and `Explainer`, what they return, and Captum's face of it.
+
+Uses everything below: `biasprop.graph`, `biasprop.operations`, `biasprop.propagation`, `biasprop.results`,
+`biasprop.report`.
+"""
+
+from .captum import BiasBackprop, from_captum, visible_to_noise_tunnel
+from .explanation import Explanation, load
+from .inputs import as_tuple, check_input
+from .main_line import MEMORY_BUDGET, Explainer, explain, explainer
+
+__all__ = [
+    "MEMORY_BUDGET",
+    "BiasBackprop",
+    "Explainer",
+    "Explanation",
+    "as_tuple",
+    "check_input",
+    "explain",
+    "explainer",
+    "from_captum",
+    "load",
+    "visible_to_noise_tunnel",
+]

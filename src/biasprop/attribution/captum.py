@@ -1,0 +1,111 @@
+"""`BiasBackprop`: the same explanation behind Captum's attribution interface (duck-typed, Captum is not imported)."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, Literal
+
+from torch import Tensor, nn
+
+from ..errors import InputError
+from ..operations import Operations
+from ..propagation import SourceFilter, Target
+from ..rules import Rule, make_rule, name_of
+from .main_line import MEMORY_BUDGET, Explainer
+
+__all__ = ["BiasBackprop", "from_captum", "visible_to_noise_tunnel"]
+
+
+def visible_to_noise_tunnel(method: Callable[..., Any]) -> Callable[..., Any]:
+    """``captum.attr.NoiseTunnel`` looks for ``attribute.__wrapped__``."""
+
+    @wraps(method)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return method(*args, **kwargs)
+
+    return call
+
+
+class BiasBackprop:
+    """Bias back-propagation (Wang, Zhou & Bilmes, ICML 2019) with Captum's semantics.
+
+    Works inside ``captum.attr.NoiseTunnel``, ``captum.metrics.infidelity`` and ``sensitivity_max``. There is no
+    baseline: the attributions sum to f(x), not to a difference.
+    """
+
+    multiplies_by_inputs = True
+
+    def __init__(
+        self,
+        model: nn.Module,
+        rule: str | Rule = "bias1",
+        temperature: float = 1.0,
+        *,
+        sources: SourceFilter = None,
+        zero_others: bool = False,
+        operations: Operations | None = None,
+        memory_budget: int = MEMORY_BUDGET,
+    ) -> None:
+        """The arguments are those of `biasprop.explain`.
+
+        With ``sources`` the attributions add up to f(x) without what the other sources add.
+
+        Raises:
+            RuleError: there is no such rule.
+        """
+        self.forward_func = model
+        self.rule, self.sources, self.zero_others = make_rule(rule, temperature), sources, zero_others
+        self._explainer = Explainer(model, operations=operations, memory_budget=memory_budget)
+
+    def __repr__(self) -> str:
+        return f"BiasBackprop({type(self.forward_func).__name__}, rule={name_of(self.rule)!r})"
+
+    def has_convergence_delta(self) -> bool:
+        """True: `attribute` can return one."""
+        return True
+
+    @visible_to_noise_tunnel
+    def attribute(
+        self,
+        inputs: Tensor | tuple[Tensor, ...],
+        target: Target = None,
+        additional_forward_args: Any = None,
+        return_convergence_delta: bool = False,
+        component: Literal["total", "weight", "bias"] = "total",
+    ) -> Any:
+        """Attributions like ``inputs``: a tensor for a tensor, a tuple for a tuple.
+
+        Args:
+            inputs: as in `biasprop.explain`.
+            target: as in Captum; None for a model with one output per example. (Not ``"predicted"`` by default:
+                Captum has no such target.)
+            additional_forward_args: passed on, not attributed.
+            return_convergence_delta: also return ``sum(w*x) + sum(beta) + unattributed - f(x)``, ``(N,)``; what was
+                withheld counts as attributed.
+            component: ``"total"`` for ``w * x + beta``, ``"weight"`` for ``w * x``, ``"bias"`` for ``beta``.
+
+        Raises:
+            BiaspropError: as `biasprop.explain`; InputError for an unknown component.
+        """
+        if component not in ("total", "weight", "bias"):
+            raise InputError(f"Unknown component {component!r}: use 'total', 'weight' or 'bias'.")
+        explanation = self._explainer(
+            inputs,
+            from_captum(target),
+            self.rule,
+            additional_forward_args=additional_forward_args,
+            sources=self.sources,
+            zero_others=self.zero_others,
+        )
+        attribution = {
+            "total": explanation.attribution,
+            "weight": explanation.weight_attribution,
+            "bias": explanation.bias_attribution,
+        }[component]
+        if not return_convergence_delta:
+            return attribution
+        return attribution, explanation.residual
+
+
+def from_captum(target: Any) -> Target:
+    """Captum also takes a list of tuples, and a tensor of one element for the whole batch."""
+    return int(target) if isinstance(target, Tensor) and target.numel() == 1 else target

@@ -1,0 +1,73 @@
+"""What `explain` returns: a complete decomposition, and how it is shown and kept."""
+
+from collections.abc import Callable, Sequence
+from os import PathLike
+from typing import TYPE_CHECKING, Any, Self
+
+from ..propagation import Swept
+from ..report import draw, summarize
+from ..results import Decomposition, read_decomposition, write_decomposition
+from ..rules import Rule, name_of, temperature_of
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["Explanation", "load"]
+
+
+class Explanation(Decomposition):
+    """A complete explanation of a batch of ``N`` predictions; see `biasprop.results.Decomposition` for what it holds."""
+
+    @classmethod
+    def of(cls, swept: Swept, rule: Rule, single: bool, again: Callable[..., Self]) -> Self:
+        """What a sweep has brought to the inputs, or to hidden tensors."""
+        return cls(
+            parts=swept.parts,
+            single=single,
+            values=swept.value,
+            lost=swept.unattributed,
+            left_out=swept.withheld,
+            past=swept.bypassed,
+            table=swept.sources,
+            axis=swept.axis,
+            rule=name_of(rule),
+            temperature=temperature_of(rule),
+            again=again,
+        )
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write a safetensors file, atomically; `biasprop.load` reads it back (without the model).
+
+        Raises:
+            FileError: the folder cannot be written to.
+        """
+        write_decomposition(self, path)
+
+    def plot(self, example: int = 0, **options: Any) -> "Figure":
+        """A matplotlib figure: heat maps for images, bars for features. See `biasprop.report.draw` for the options.
+
+        Raises:
+            InputError: there is no such example or part, the image does not fit, or there are several targets.
+            MissingExtra: matplotlib is not installed.
+        """
+        return draw(self, example, **options)
+
+    def summary(self, feature_names: Sequence[str] | None = None, examples: int = 3, features: int = 5) -> str:
+        """A short readable text: ``f(x) = w.x + b``, the largest features, the completeness error."""
+        return summarize(self, feature_names, examples, features)
+
+    def __str__(self) -> str:
+        return self.summary()
+
+    def __repr__(self) -> str:
+        shapes = ", ".join(f"{p.name} {tuple(p.value.shape)}" for p in self.parts)
+        return f"Explanation({len(self)} example{'s' * (len(self) != 1)}, {shapes}, rule={self.rule!r})"
+
+
+def load(path: str | PathLike[str]) -> Explanation:
+    """Read an explanation that `Explanation.save` wrote (without the model).
+
+    Raises:
+        FileError: the file is missing, damaged, or not an explanation.
+    """
+    return read_decomposition(path, Explanation)

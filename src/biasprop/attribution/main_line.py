@@ -1,0 +1,248 @@
+"""The main line: capture, linearise, select the target, sweep, result."""
+
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+import warnings
+
+import torch
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+from ..errors import InputError
+from ..graph import Graph, capture, compute_dtype, run
+from ..kernels import Settings
+from ..operations import Operations
+from ..propagation import SourceFilter, Tape, Target, Targets, bias_sources, choose, linearize, select, sweep
+from ..results import Sources, require_complete
+from ..rules import Rule, make_rule
+from .explanation import Explanation
+from .inputs import checked, signature
+
+__all__ = ["MEMORY_BUDGET", "Explainer", "explain", "explainer"]
+
+MEMORY_BUDGET = 512 * 2**20
+"""Bytes that the temporaries of the sweep may take beyond what the gradient itself needs."""
+
+GRAPHS = 32  # captured graphs that one explainer keeps
+
+Inputs = Tensor | tuple[Tensor, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """What is asked of an explainer, checked."""
+
+    inputs: tuple[Tensor, ...]
+    extras: tuple[Any, ...]
+    single: bool
+    target: Target
+    targets: Targets
+    settings: Settings
+    sources: SourceFilter
+    zero_others: bool
+
+
+def explain(
+    model: nn.Module,
+    x: Inputs,
+    target: Target = "predicted",
+    rule: str | Rule = "bias1",
+    temperature: float = 1.0,
+    *,
+    targets: Targets = None,
+    additional_forward_args: Any = None,
+    sources: SourceFilter = None,
+    zero_others: bool = False,
+    at: str | Sequence[str] | None = None,
+    operations: Operations | None = None,
+    memory_budget: int = MEMORY_BUDGET,
+    compiled: bool = True,
+) -> Explanation:
+    """Explain a prediction exactly: ``f(x) = sum(w * x) + sum(beta)``, with ``beta`` the bias of each input feature.
+
+    The one-call form of `Explainer`: captures the model (0.5 to 10 s for an ImageNet network) and explains ``x``.
+
+    Args:
+        model: any ``torch.nn.Module`` in eval mode; nothing is left on it.
+        x: input, or a tuple of inputs, of shape ``(N, ...)`` and the model's floating dtype and device.
+        target: which number of the output to explain: ``"predicted"`` (largest of ``(N, C)``), an int, a tuple
+            indexing the trailing dimensions, a list or tensor with an index per example, or a callable
+            ``output -> (N,)``.
+        rule: ``"bias1"`` (compensation), ``"bias2"`` (equal share), ``"bias3"`` (positive share), or a
+            `biasprop.rules.Rule`; Eq. 15-20 of Wang, Zhou & Bilmes, ICML 2019.
+        temperature: T of options 1 and 2, in units of the components; > 0.
+        targets: instead of ``target``, several in one sweep: a list of targets, an ``(N, J)`` tensor of indices (e.g.
+            ``logits.topk(5).indices``), or ``"all"`` outputs. The results gain a dimension of J after the batch.
+        additional_forward_args: passed on to the model and not attributed; what they add counts as bias.
+        sources: only these bias sources are attributed: names, ``fnmatch`` patterns, or a predicate
+            ``(name, operation) -> bool``; the rest is returned as ``withheld``. Maps of disjoint sets add up.
+        zero_others: let the sources left out also count as zero in the sign that option 1 looks at; then maps of
+            disjoint sets no longer add up.
+        at: attribute to these hidden tensors instead of to the inputs; see `Explanation.at`.
+        operations: families of further operations, ``{torch.ops.ns.name: family}``; see `biasprop.operations`.
+        memory_budget: bytes of temporaries beyond what the gradient needs.
+        compiled: use compiled kernels where there are any (float32 on the CPU), instead of plain PyTorch.
+
+    Returns:
+        The `Explanation`. Half-precision models are explained in float32.
+
+    Raises:
+        BiaspropError: a member of the family, saying what is wrong, where, and what to do.
+    """
+    return Explainer(model, operations=operations, memory_budget=memory_budget, compiled=compiled)(
+        x,
+        target,
+        rule,
+        temperature,
+        targets=targets,
+        additional_forward_args=additional_forward_args,
+        sources=sources,
+        zero_others=zero_others,
+        at=at,
+    )
+
+
+def explainer(
+    model: nn.Module,
+    example: Inputs,
+    additional_forward_args: Any = None,
+    *,
+    operations: Operations | None = None,
+    memory_budget: int = MEMORY_BUDGET,
+    compiled: bool = True,
+) -> "Explainer":
+    """An `Explainer` that has captured ``model`` for inputs like ``example`` and is called many times.
+
+    Raises:
+        CaptureError: the model is in training mode or cannot be captured.
+    """
+    made = Explainer(model, operations=operations, memory_budget=memory_budget, compiled=compiled)
+    made.graph(*made.check(example, additional_forward_args))
+    return made
+
+
+class Explainer:
+    """Explains one model many times; captures it once for each shape of input.
+
+    The weights are read afresh at each call, so a model that has been trained further is explained as it is now.
+    A model whose *structure* has changed needs a new explainer.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        operations: Operations | None = None,
+        memory_budget: int = MEMORY_BUDGET,
+        compiled: bool = True,
+    ) -> None:
+        """See `explain` for the arguments."""
+        if not isinstance(memory_budget, int) or memory_budget < 1:
+            raise InputError(f"memory_budget must be a positive number of bytes, not {memory_budget!r}.")
+        self.model = model
+        self.operations = dict(operations or {})
+        self.memory_budget = memory_budget
+        self.compiled = compiled
+        self._graphs: dict[Any, Graph] = {}
+
+    def __repr__(self) -> str:
+        count = len(self._graphs)
+        return f"Explainer({type(self.model).__name__}, captured for {count} shape{'s' * (count != 1)} of input)"
+
+    def __call__(
+        self,
+        x: Inputs,
+        target: Target = "predicted",
+        rule: str | Rule = "bias1",
+        temperature: float = 1.0,
+        *,
+        targets: Targets = None,
+        additional_forward_args: Any = None,
+        sources: SourceFilter = None,
+        zero_others: bool = False,
+        at: str | Sequence[str] | None = None,
+    ) -> Explanation:
+        """Explain ``x``; the arguments, the result and the errors are those of `explain`."""
+        settings = Settings(make_rule(rule, temperature), self.memory_budget, self.compiled)
+        inputs, extras = self.check(x, additional_forward_args)
+        single = not isinstance(x, tuple)
+        request = Request(inputs, extras, single, target, targets, settings, sources, zero_others)
+        return self._explained(request, *((at,) if isinstance(at, str) else at or ()))
+
+    def _explained(self, request: Request, *at: str) -> Explanation:
+        """The explanation at hidden tensors, or at the inputs."""
+        with _exactly(request.inputs):
+            graph = self.graph(request.inputs, request.extras)
+            tape = self._tape(graph, request.inputs, request.extras, at)
+            functional = select(tape, request.target, request.targets)
+            choice = choose(request.sources, tape.names, request.zero_others)
+            swept = sweep(tape, functional, request.settings, choice)
+        single = len(tape.cut) == 1 if at else request.single
+        again = partial(self._explained, request)
+        explanation = Explanation.of(swept, request.settings.rule, single, again)
+        require_complete(explanation)
+        return explanation
+
+    def _tape(self, graph: Graph, inputs: tuple[Tensor, ...], extras: tuple[Any, ...], at: Sequence[str] = ()) -> Tape:
+        parameters = graph.read_parameters(self.model)
+        cut = list(dict.fromkeys(graph.find(name) for name in at))
+        return linearize(graph, parameters, inputs, extras, self.operations, cut)
+
+    def split(self, x: Inputs, additional_forward_args: Any = None) -> tuple[Any, Any]:
+        """``(J x, b)`` for every output at once: one forward-mode product (mathematics, section 6).
+
+        Returns:
+            Two structures like the model's output: the part that is linear in ``x``, and the bias
+            ``b = f(x) - J x``.
+        """
+        inputs, extras = self.check(x, additional_forward_args)
+        graph = self.graph(inputs, extras)
+        network = partial(_network, graph, graph.read_parameters(self.model), extras)
+        with _exactly(inputs), torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's forward mode compiles its formulas with a deprecated call
+            primal = tuple(i.to(compute_dtype(i.dtype)) for i in inputs)
+            f, jx = torch.func.jvp(network, primal, primal)[:2]
+        return jx, pytree.tree_map(torch.sub, f, jx)
+
+    def sources(self, x: Inputs, target: Target = "predicted", additional_forward_args: Any = None) -> Sources:
+        """The table of bias sources alone, at the cost of one gradient: nothing is attributed to the input.
+
+        The same amounts as in `Explanation.sources`.
+        """
+        inputs, extras = self.check(x, additional_forward_args)
+        with _exactly(inputs):
+            tape = self._tape(self.graph(inputs, extras), inputs, extras)
+            functional = select(tape, target)
+            table = bias_sources(tape, functional)
+        return Sources.outward(table, functional.axis, functional.value)
+
+    def check(self, x: Any, extras: Any = None) -> tuple[tuple[Tensor, ...], tuple[Any, ...]]:
+        """Inputs and extra arguments as tuples, checked; the inputs detached from any graph of the caller's."""
+        return checked(self.model, x, extras)
+
+    def graph(self, inputs: tuple[Tensor, ...], extras: tuple[Any, ...] = ()) -> Graph:
+        """The captured graph for inputs of these shapes, captured at the first call."""
+        key = signature(inputs, extras)
+        graph = self._graphs.get(key) or self._graphs.get((key, inputs[0].shape[0]))
+        if graph is None:
+            with _exactly(inputs):
+                graph = capture(self.model, inputs, extras)
+            if len(self._graphs) >= GRAPHS:
+                self._graphs.pop(next(iter(self._graphs)))
+            self._graphs[key if graph.batch is None else (key, graph.batch)] = graph
+        return graph
+
+
+def _network(graph: Graph, parameters: Any, extras: tuple[Any, ...], *inputs: Tensor) -> Any:
+    return run(graph, parameters, inputs, extras)
+
+
+@contextmanager
+def _exactly(inputs: tuple[Tensor, ...]) -> Iterator[None]:
+    """Gradients on whatever the caller has switched off; autocast off: the network is explained in its precision."""
+    with torch.inference_mode(False), torch.enable_grad(), torch.autocast(inputs[0].device.type, enabled=False):
+        yield

@@ -1,0 +1,42 @@
+"""The derivative of one operation, by autograd, and slopes that may be masks."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.autograd.graph import GradientEdge
+
+__all__ = ["pull_back", "scaled"]
+
+
+def pull_back(output: Tensor | GradientEdge, operands: Sequence[Tensor], cotangents: Tensor) -> list[Tensor]:
+    """``J^T cotangent`` for each operand and each of the cotangents, by autograd over this one operation.
+
+    Args:
+        output: of the operation, or its edge in the autograd graph.
+        operands: leaves of that graph.
+        cotangents: ``(J, *output)``.
+
+    Returns:
+        For each operand ``(J, *operand)``.
+    """
+
+    def pull(cotangent: Tensor, batched: bool) -> tuple[Tensor, ...]:
+        return torch.autograd.grad(
+            output,
+            operands,
+            cotangent,
+            retain_graph=True,
+            allow_unused=True,
+            materialize_grads=True,
+            is_grads_batched=batched,
+        )
+
+    if len(cotangents) == 1:
+        return [pulled.unsqueeze(0) for pulled in pull(cotangents[0], False)]
+    return list(pull(cotangents, True))
+
+
+def scaled(slope: Tensor, values: Tensor) -> Tensor:
+    """``slope * values``; a mask is not turned into numbers for that."""
+    return torch.where(slope, values, values.new_zeros(())) if slope.dtype == torch.bool else slope * values

@@ -1,0 +1,18 @@
+"""Local linear models: what one operation is at the current input, ``y = sum_i J_i u_i + a`` (mathematics, section 4).
+
+One class for each kind; an operation family says which kind an operation is, a kernel does the expensive step.
+Uses `biasprop.kernels`, and knows nothing of operations or networks.
+
+- `Diagonal`: elementwise, one operand per unit, alpha = 1;
+- `Routing`: selection and rearrangement, alpha is the Jacobian itself;
+- `Components`: a few operands per unit, elementwise, shared by the rule;
+- `Stencil`: weighted sums over windows, shared by the rule.
+"""
+
+from .components import Components
+from .diagonal import Diagonal
+from .model import Linked, LocalModel
+from .routing import Routing
+from .stencil import Stencil
+
+__all__ = ["Components", "Diagonal", "Linked", "LocalModel", "Routing", "Stencil"]

@@ -1,0 +1,77 @@
+"""Sums and products of tensors: a few operands per unit, element by element."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from ..kernels import Settings, spread_components
+from ..kernels.autograd import pull_back
+from .model import Distributed, Linked
+
+__all__ = ["Components"]
+
+
+class Components(Linked):
+    """Elementwise on several operands: ``y = sum_i a_i u_i + intercept`` with one component per operand and unit.
+
+    Sums are the paper's stacked identity. A product ``u v`` is its tangent: both components are ``u v``, the
+    intercept is ``-u v``, and every rule gives half to each factor.
+    """
+
+    def __init__(
+        self,
+        operands: Sequence[Tensor],
+        output: Tensor,
+        shapes: Sequence[torch.Size],
+        weights: Sequence[Tensor] | None = None,
+        intercept: Tensor | None = None,
+        halves: bool = False,
+    ) -> None:
+        """``operands`` are broadcast to the output's shape, from ``shapes``; ``halves``: zero weights count too.
+
+        ``weights`` are the ``a_i`` where they are constant, broadcastable to the output; without them the model is the
+        tangent, whose intercept follows.
+        """
+        super().__init__(operands, output)
+        self.shapes, self.weights, self.intercept, self.halves = shapes, weights, intercept, halves
+        if weights is None:
+            parts = [a * u.detach() for a, u in zip(self.partials(), operands, strict=True)]
+            self.intercept = output.detach() - torch.stack(parts).sum(0)
+
+    def partials(self) -> Sequence[Tensor]:
+        """The weights ``a_i``, broadcastable to the output."""
+        if self.weights is not None:
+            return self.weights
+        ones = self.operands[0].new_ones(()).expand(1, *self.shape)
+        return [a[0] for a in pull_back(self.edge, self.operands, ones)]
+
+    def gradient(self, g: Tensor) -> list[Tensor]:
+        """By autograd, summed over the dimensions along which the operand was broadcast."""
+        return [self._fold(a, shape) for a, shape in zip(super().gradient(g), self.shapes, strict=True)]
+
+    @staticmethod
+    def _fold(values: Tensor, shape: torch.Size) -> Tensor:
+        missing = values.dim() - 1 - len(shape)
+        return values.sum_to_size(len(values), *[1] * missing, *shape).reshape(len(values), *shape)
+
+    def distribute(self, beta: Tensor, slope: Tensor | None, h: Tensor | None, settings: Settings) -> Distributed:
+        """Shared by the rule."""
+        h = beta.new_zeros(()) if h is None else h
+
+        def units(values: Tensor) -> Tensor:
+            return values.detach().broadcast_to(self.shape).reshape(-1)
+
+        weights = self.partials()
+        m = beta.new_empty(len(weights), *self.shape)
+        for component, a, u in zip(m, weights, self.operands, strict=True):
+            torch.mul(a, u.detach(), out=component)
+            if slope is not None:
+                torch.mul(component, slope, out=component)
+        m = m.reshape(len(weights), -1)
+        if self.halves or all(a.numel() == 1 and a.item() for a in weights):
+            support = torch.ones((), dtype=torch.bool, device=m.device).expand_as(m)
+        else:
+            support = torch.stack([units(a) != 0 for a in weights])
+        received = spread_components(m, units(h), support, beta.reshape(len(beta), -1), settings)
+        return [self._fold(r.reshape(beta.shape), shape) for r, shape in zip(received, self.shapes, strict=True)], None

@@ -1,0 +1,46 @@
+"""Gates and other elementwise operations on one operand."""
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from ..kernels import Settings
+from ..kernels.autograd import pull_back, scaled
+from .model import Distributed, LocalModel
+
+__all__ = ["Diagonal"]
+
+
+class Diagonal(LocalModel):
+    """Elementwise on one operand: ``y = slope * u + intercept``; beta passes through unchanged.
+
+    Exact for piecewise-linear gates; for smooth ones it is the tangent, whose intercept is a bias source. ``affine``
+    says that it is no gate but part of the layer before it (batch norm, scaling, shift).
+    """
+
+    by_rule = False
+
+    def __init__(
+        self,
+        operand: Tensor,
+        output: Tensor,
+        intercept: Tensor | Literal["tangent"] | None,
+        slope: Tensor | None = None,
+        affine: bool = False,
+    ) -> None:
+        """``intercept`` is known, or None for zero, or that of the tangent; ``slope`` by autograd if not known."""
+        super().__init__(output)
+        self.affine = affine
+        if slope is None:
+            slope = pull_back(output, [operand], torch.ones_like(output)[None])[0][0]
+        self.slope = slope
+        self.intercept = output.detach() - slope * operand.detach() if isinstance(intercept, str) else intercept
+
+    def gradient(self, g: Tensor) -> list[Tensor]:
+        """``slope * g``."""
+        return [scaled(self.slope, g)]
+
+    def distribute(self, beta: Tensor, slope: Tensor | None, h: Tensor | None, settings: Settings) -> Distributed:
+        """The bias moves on as it is."""
+        return [beta], None

@@ -1,0 +1,77 @@
+"""The local linear model of one operation at the current input: ``y = sum_i J_i u_i + a``.
+
+The sweep asks two things of it: to pull a gradient back to the operands (``g_u = J^T g_y``, the same for every
+operation) and to distribute a bias to them (``beta_u[q] = sum_p alpha[p,q] beta_y[p]``), which is where the kinds
+differ. Gradients and biases come with a leading dimension of J targets; the model is the same for all.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.autograd.graph import get_gradient_edge
+
+from ..kernels import Settings
+from ..kernels.autograd import pull_back
+
+__all__ = ["Distributed", "Linked", "LocalModel"]
+
+Distributed = tuple[list[Tensor], Tensor | None]
+"""Beta of each operand, ``(J, *operand)``, and what is lost where nothing is wired to a unit, ``(J, *output)``."""
+
+
+class LocalModel(ABC):
+    """One operation, linearised.
+
+    It keeps what the sweep needs and no more: the way to the operands, not the output itself.
+
+    Attributes:
+        shape: of the output.
+        intercept: ``a``, broadcastable to the output; None for 0. It is a bias source.
+        by_rule: whether a rule shares out the bias, so that slope and local bias of the layer matter.
+    """
+
+    shape: torch.Size
+    intercept: Tensor | None = None
+    by_rule: bool = True
+
+    def __init__(self, output: Tensor) -> None:
+        """Of an operation with this output."""
+        self.shape = output.shape
+        self._output: Tensor | None = output.detach()
+
+    def release(self) -> Tensor:
+        """The output, once: it is then no longer held here, but by the operations that read it."""
+        output, self._output = self._output, None
+        assert output is not None
+        return output
+
+    @abstractmethod
+    def gradient(self, g: Tensor) -> list[Tensor]:
+        """``J^T g`` for each operand: ``(J, *shape)`` to ``(J, *operand)``."""
+
+    @abstractmethod
+    def distribute(self, beta: Tensor, slope: Tensor | None, h: Tensor | None, settings: Settings) -> Distributed:
+        """Share the accumulated bias of each unit among its operands (mathematics, section 2, step 2).
+
+        Args:
+            beta: ``(J, *shape)``.
+            slope: of the gate behind the operation, broadcastable to the output; a mask for ReLU; None for 1. The
+                layer is ``W = slope * A``.
+            h: local bias of the layer, broadcastable to the output; None for 0.
+            settings: the rule, memory budget and kernels.
+        """
+
+
+class Linked(LocalModel):
+    """A model that keeps the autograd graph of its one operation, from the output to its ``operands``."""
+
+    def __init__(self, operands: Sequence[Tensor], output: Tensor) -> None:
+        """``operands`` are leaves of the graph that leads to ``output``."""
+        super().__init__(output)
+        self.operands, self.edge = operands, get_gradient_edge(output)
+
+    def gradient(self, g: Tensor) -> list[Tensor]:
+        """By autograd."""
+        return pull_back(self.edge, self.operands, g)

@@ -1,0 +1,54 @@
+"""Operations whose value is constant to the first order, and those that have no local model yet."""
+
+from functools import partial
+
+from ..errors import UnsupportedOperation
+from ..local_models import LocalModel
+from . import degrees
+from .call import Call
+from .family import Family
+
+__all__ = ["FAMILIES", "constant", "no_rule", "refused"]
+
+
+def constant(call: Call) -> None:
+    """Its value does not depend on x, or not to the first order: it counts as bias."""
+
+
+def refused(call: Call) -> LocalModel:
+    """No local model yet: refused by name."""
+    raise no_rule(call)
+
+
+def no_rule(call: Call) -> UnsupportedOperation:
+    """The error for an operation that is in no family."""
+    node = call.node
+    return UnsupportedOperation(
+        f"Operation {node.packet} at {node.name!r} (module {node.path or 'the model itself'!r}) has no rule, so its "
+        "share of the explanation is unknown. If it works elementwise, pass "
+        f"operations={{torch.ops.{node.packet}: biasprop.operations.gate}}; otherwise give it a rule of your own "
+        "(see biasprop.operations), or write the module without it."
+    )
+
+
+FAMILIES = (
+    Family(constant, degrees.kept, "detach"),
+    Family(constant, degrees.zero, "zeros_like new_zeros"),
+    Family(
+        constant,
+        degrees.zeroth,
+        "ones_like full_like empty_like new_ones new_full new_empty sym_size argmax argmin argsort logical_not "
+        "logical_and logical_or bitwise_not bitwise_and bitwise_or isnan any all",
+    ),
+    Family(constant, degrees.comparison, "gt ge lt le eq ne"),
+    Family(refused, degrees.kept, "cumsum norm linalg_vector_norm std"),
+    Family(refused, partial(degrees.to_the, exponent=2), "var"),
+    Family(refused, degrees.contracted, "bmm mv dot einsum outer"),
+    Family(refused, degrees.bounded, "softmax _softmax log_softmax _log_softmax logsumexp"),
+    Family(
+        refused,
+        degrees.normalised,
+        "layer_norm native_layer_norm group_norm native_group_norm instance_norm rms_norm _fused_rms_norm",
+    ),
+    Family(refused, degrees.attention, "scaled_dot_product_attention"),
+)

@@ -1,0 +1,73 @@
+"""Selection and rearrangement: beta moves with the index (mathematics, section 4, last row)."""
+
+from functools import partial
+
+from ..graph import overwrite
+from ..local_models import LocalModel, Routing
+from . import degrees
+from .call import Call
+from .family import Family
+
+__all__ = ["FAMILIES", "concatenation", "insertion", "placement", "routing"]
+
+
+def routing(call: Call) -> LocalModel:
+    """Every unit copies one operand: max pool, reshape, permute, slice, gather, expand, nearest upsampling."""
+    leaves = call.leaves()
+    return Routing(leaves, call(*leaves))
+
+
+def insertion(call: Call) -> LocalModel:
+    """Routing that may bring in constants: pad, where, masked fill. They are bias sources.
+
+    A unit that copies a constant has nothing wired to it; what bias reaches it is unattributed.
+    """
+    leaves = call.leaves()
+    output = call(*leaves)
+    constant = call.at(0.0)
+    wired = call.at(1.0) != constant
+    return Routing(leaves, output, constant if constant.any() else None, None if wired.all() else wired)
+
+
+def concatenation(call: Call) -> LocalModel:
+    """Tensors side by side, constants among them."""
+    leaves = call.leaves()
+    output = call(*leaves)
+    return Routing(leaves, output) if output.numel() == sum(u.numel() for u in leaves) else insertion(call)
+
+
+def placement(call: Call) -> LocalModel:
+    """Values put at indices, without adding up."""
+    if call.argument(3, "accumulate", False):
+        raise call.unsupported("it adds up where indices repeat.")
+    return insertion(call)
+
+
+def _of(*positions: int) -> partial[degrees.Degree]:
+    return partial(degrees.common, positions=positions)
+
+
+FAMILIES = (
+    Family(
+        routing,
+        degrees.kept,
+        "max_pool1d max_pool2d max_pool3d max_pool1d_with_indices max_pool2d_with_indices max_pool3d_with_indices "
+        "adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d amax amin max min topk sort median kthvalue view "
+        "_unsafe_view reshape view_as flatten unflatten permute transpose t mT swapaxes movedim numpy_T squeeze "
+        "unsqueeze expand expand_as repeat repeat_interleave tile split split_with_sizes chunk tensor_split "
+        "unsafe_split unsafe_chunk unbind slice select narrow index index_select gather take_along_dim roll flip clone "
+        "contiguous alias lift_fresh_copy _to_copy to dropout feature_dropout alpha_dropout feature_alpha_dropout "
+        "reflection_pad1d reflection_pad2d reflection_pad3d replication_pad1d replication_pad2d replication_pad3d "
+        "upsample_nearest1d upsample_nearest2d upsample_nearest3d _upsample_nearest_exact1d _upsample_nearest_exact2d "
+        "_upsample_nearest_exact3d pixel_shuffle pixel_unshuffle channel_shuffle unfold diagonal tril triu "
+        "broadcast_to as_strided",
+    ),
+    Family(concatenation, _of(0), "cat concat stack"),
+    Family(insertion, degrees.padded, "pad constant_pad_nd"),
+    Family(insertion, _of(1, 2), "where"),
+    Family(insertion, _of(0, 2), "masked_fill masked_scatter"),
+    Family(insertion, _of(0, 3), "index_fill scatter"),
+    Family(insertion, _of(0, 1), "slice_scatter select_scatter diagonal_scatter", others=(overwrite,)),
+    Family(insertion, degrees.filled, "fill"),
+    Family(placement, _of(0, 2), "index_put"),
+)

@@ -1,0 +1,157 @@
+"""Linear layers, products with a constant matrix, and convolutions, as stencils."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from ..graph import Node
+from ..kernels import Layout
+from ..local_models import LocalModel, Stencil
+from ..local_models.windows import convolution_windows, per_dimension, product_windows, transposed_windows
+from . import degrees
+from .call import Call
+from .family import Family
+
+__all__ = ["FAMILIES", "addmm", "convolution", "linear", "matmul"]
+
+ONE_POSITION = torch.zeros(1, 1, dtype=torch.int32)
+
+
+def dense(operand: Tensor, output: Tensor, weight: Tensor, bias: Tensor | None = None) -> Stencil:
+    """``z = u @ weight.T + bias`` over the last dimension; ``weight`` is ``(O, K)``."""
+    rows = operand.numel() // operand.shape[-1]
+    out, k = weight.shape
+
+    def layout() -> Layout:
+        return Layout((rows, 1, k, 1), (rows, 1, out, 1), weight.detach()[None, None], ONE_POSITION)
+
+    return Stencil(operand, output, layout, bias)
+
+
+def linear(call: Call) -> LocalModel:
+    """``torch.nn.functional.linear``."""
+    if call.is_operand(1, "weight") or call.is_operand(2, "bias"):
+        raise call.unsupported("its weights depend on the input.")
+    (leaf,) = call.leaves()
+    return dense(leaf, call(leaf), call.argument(1, "weight"), call.argument(2, "bias"))
+
+
+def matmul(call: Call) -> LocalModel:
+    """``u @ K`` or ``K @ u`` with a constant matrix ``K``."""
+    if len(call.operands) > 1:
+        raise call.unsupported("a product of two tensors that both depend on the input (attention) has no rule.")
+    (leaf,) = call.leaves()
+    left = isinstance(call.args[0], Node)
+    constant: Tensor = call.args[1 if left else 0].detach()
+    if constant.dim() != 2 and not (left and constant.dim() == 1):
+        raise call.unsupported(f"the constant factor has shape {tuple(constant.shape)}, and must be a matrix.")
+    if left:
+        return dense(leaf, call(leaf), constant.reshape(constant.shape[0], -1).T)
+    # K @ u acts on the second to last dimension: a stencil with a position per column.
+    out, k = constant.shape
+    columns = leaf.shape[-1]
+    rows = leaf.shape[:-2].numel()
+
+    def layout() -> Layout:
+        windows = torch.arange(columns, dtype=torch.int32)[:, None]
+        return Layout((rows, 1, k, columns), (rows, 1, out, columns), constant[None, None], windows)
+
+    return Stencil(leaf, call(leaf), layout)
+
+
+def addmm(call: Call) -> LocalModel:
+    """``torch.addmm(bias, u, K)``, the linear layer written by hand."""
+    if call.is_operand(0, "self") or call.is_operand(2, "mat2") or call.kwargs:
+        raise call.unsupported("only addmm(bias, u, K) with constant bias and K is known.")
+    (leaf,) = call.leaves()
+    return dense(leaf, call(leaf), call.argument(2, "mat2").T, call.argument(0, "self"))
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Of a convolution: one entry per dimension; ``padding`` is ``"same"``, ``"valid"`` or sizes."""
+
+    stride: list[int]
+    padding: str | list[int]
+    dilation: list[int]
+    groups: int
+    transposed: bool
+
+    def windows(self, sizes: torch.Size, out: torch.Size, kernel: tuple[int, ...]) -> Tensor:
+        """Which positions each output position reads, int32 ``(L, T)``."""
+        make = transposed_windows if self.transposed else convolution_windows
+        tables = []
+        for i, (size, length, taps) in enumerate(zip(sizes, out, kernel, strict=True)):
+            around = self.dilation[i] * (taps - 1)
+            before = {"same": around // 2, "valid": 0}[self.padding] if isinstance(self.padding, str) else self.padding[i]
+            tables.append(make(size, length, taps, self.stride[i], before, self.dilation[i]))
+        return product_windows(tables, sizes)
+
+
+def _geometry(call: Call, dims: int, dilation: int, groups: int, transposed: bool | int) -> Geometry:
+    """By where a signature has its arguments; ``transposed`` is known, or where it says so."""
+    padding = call.argument(4, "padding", 0)
+    return Geometry(
+        per_dimension(call.argument(3, "stride", 1), dims),
+        padding if isinstance(padding, str) else per_dimension(padding, dims),
+        per_dimension(call.argument(dilation, "dilation", 1), dims),
+        int(call.argument(groups, "groups", 1)),
+        transposed if isinstance(transposed, bool) else bool(call.argument(transposed, "transposed")),
+    )
+
+
+PLAIN = partial(_geometry, dilation=5, groups=6, transposed=False)
+TRANSPOSED = partial(_geometry, dilation=7, groups=6, transposed=True)
+GENERAL = partial(_geometry, dilation=5, groups=8, transposed=6)
+
+
+def convolution(call: Call, geometry: Callable[[Call, int], Geometry] = PLAIN) -> LocalModel:
+    """``conv1d/2d/3d`` and their transposes: stride, padding, dilation and groups."""
+    if call.is_operand(1, "weight") or call.is_operand(2, "bias"):
+        raise call.unsupported("its weights depend on the input.")
+    (leaf,) = call.leaves()
+    output = call(leaf)
+    weight: Tensor = call.argument(1, "weight").detach()
+    bias: Tensor | None = call.argument(2, "bias")
+    kernel = tuple(weight.shape[2:])
+    if leaf.dim() != len(kernel) + 2:
+        raise call.unsupported("a convolution without a batch dimension.")
+    how = geometry(call, len(kernel))
+    sizes, out = leaf.shape[2:], output.shape[2:]
+    groups, n = how.groups, leaf.shape[0]
+    channels, out_channels = leaf.shape[1] // groups, output.shape[1] // groups
+
+    def layout() -> Layout:
+        shared = weight
+        if how.transposed:
+            shared = weight.reshape(groups, channels, out_channels, -1).transpose(1, 2)
+        return Layout(
+            (n, groups, channels, sizes.numel()),
+            (n, groups, out_channels, out.numel()),
+            shared.reshape(groups, 1, out_channels, -1),
+            how.windows(sizes, out, kernel),
+        )
+
+    def without_bias(u: Tensor, w: Tensor) -> Tensor:
+        options = {name: value for name, value in call.kwargs.items() if name not in ("weight", "bias")}
+        return call.node.function(u, w, None, *call.args[3:], **options)  # type: ignore[no-any-return]
+
+    column = None if bias is None else bias.detach().reshape(-1, *[1] * len(kernel))
+    return Stencil(leaf, output, layout, column, convolution=(without_bias, weight))
+
+
+_BIASED = partial(degrees.with_bias, factors=(0, 1), bias=2)
+
+FAMILIES = (
+    Family(linear, _BIASED, "linear"),
+    Family(addmm, partial(degrees.with_bias, factors=(1, 2), bias=0), "addmm"),
+    Family(matmul, degrees.contracted, "matmul mm"),
+    Family(convolution, _BIASED, "conv1d conv2d conv3d"),
+    Family(
+        partial(convolution, geometry=TRANSPOSED), _BIASED, "conv_transpose1d conv_transpose2d conv_transpose3d"
+    ),
+    Family(partial(convolution, geometry=GENERAL), _BIASED, "convolution"),
+)

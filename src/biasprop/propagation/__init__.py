@@ -1,0 +1,31 @@
+"""From the captured graph to what reaches the inputs: the tape, the target, and the sweep (mathematics, sections 1, 2).
+
+`linearize` runs the graph at x and records a tape of local linear models, with gates folded into their layers; `select`
+makes a linear functional of the target; `sweep` carries ``(g, beta)`` from it back to the inputs. Uses
+`biasprop.graph`, `biasprop.operations`, `biasprop.local_models`, `biasprop.rules` and `biasprop.results`.
+"""
+
+from .choice import EVERY, Choice, SourceFilter, choose
+from .linearization import linearize
+from .selection import Target, Targets, chosen_index
+from .sweeping import Swept, bias_sources, sweep
+from .tape import Step, Tape
+from .functional import Functional, select
+
+__all__ = [
+    "EVERY",
+    "Choice",
+    "Functional",
+    "SourceFilter",
+    "Step",
+    "Swept",
+    "Tape",
+    "Target",
+    "Targets",
+    "bias_sources",
+    "choose",
+    "chosen_index",
+    "linearize",
+    "select",
+    "sweep",
+]

@@ -1,0 +1,108 @@
+"""Linearise: run the captured graph at x and keep, for each operation, its local linear model.
+
+Operations that no attributed input reaches, and those with a constant result, are merely evaluated; what they feed into
+the network counts as bias where it enters.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..errors import BiaspropError, InputError, UnsupportedOperation
+from ..graph import Graph, Node, evaluated, filled, started, walk
+from ..kernels.autograd import pull_back
+from ..local_models import Diagonal, LocalModel
+from ..operations import Call, Operations, family_of
+from ..operations.constant import constant, refused
+from .tape import Step, Tape, fold
+
+__all__ = ["linearize"]
+
+
+def linearize(
+    graph: Graph,
+    parameters: Mapping[Node, Tensor],
+    inputs: tuple[Tensor, ...],
+    extras: tuple[Any, ...] = (),
+    operations: Operations | None = None,
+    cut: Sequence[Node] = (),
+) -> Tape:
+    """Run the graph at ``inputs`` and record the local linear model of each operation (mathematics, section 1).
+
+    The tape does not hold the hidden tensors, except those of the ``cut`` and what the models themselves need.
+
+    Raises:
+        UnsupportedOperation: an operation has no rule, or mixes the examples of a batch.
+        InputError: an operation fails on this input.
+    """
+    values = started(graph, parameters, inputs, extras)
+    recorder = _Recorder(graph, values, operations or {}, cut)
+    outputs = walk(graph, values, recorder.visit)
+    pairs = zip(graph.outputs, outputs, strict=True)
+    reached = {o: value for o, value in pairs if isinstance(o, Node) and o in recorder.active}
+    steps = fold(graph, recorder.steps)
+    return Tape(graph, steps, tuple(cut), recorder.kept, outputs, reached, inputs[0].shape[0])
+
+
+class _Recorder:
+    """The visit that linearises: what depends on the inputs becomes a step, the rest is evaluated."""
+
+    def __init__(
+        self, graph: Graph, values: Mapping[Node, Any], operations: Operations, keep: Collection[Node]
+    ) -> None:
+        self.operations, self.keep = operations, keep
+        self.steps: list[Step] = []
+        self.active = set(graph.inputs)
+        self.kept = {node: values[node] for node in graph.inputs}
+
+    def visit(self, node: Node, values: Mapping[Node, Any]) -> Any:
+        """The value of a node; a step where it depends on the inputs."""
+        operands = [o for o in node.operands() if o in self.active]
+        try:
+            local = self._linearised(node, values, operands) if operands else None
+            value = evaluated(node, values) if local is None else local.release()
+        except BiaspropError:
+            raise
+        except (RuntimeError, TypeError, ValueError, IndexError) as error:
+            raise InputError(
+                f"The network failed at {node!r}: {str(error).splitlines()[0]} The input's shape must be one that "
+                "the model accepts."
+            ) from error
+        if local is not None:
+            self.active.add(node)
+            self.steps.append(Step(node, local, operands))
+        if node in self.keep:
+            self.kept[node] = value
+        return value
+
+    def _linearised(self, node: Node, values: Mapping[Node, Any], operands: list[Node]) -> LocalModel | None:
+        """The operation's local model; None where its result is locally constant (an index, a comparison)."""
+        family, trusted = family_of(node, self.operations)
+        if not node.floating or family.linearize is constant:
+            return None
+        if node.batch_dim is None and family.linearize is not refused:
+            raise UnsupportedOperation(
+                f"Operation {node.operation!r} at {node.name!r} mixes the examples of a batch: an explanation is of "
+                "one example. Write the model so that each output belongs to one example."
+            )
+        args, kwargs = filled(node, values, frozenset(operands))
+        call = Call(node, args, kwargs, [values[o] for o in operands], trusted)
+        local = family.linearize(call)
+        if not isinstance(local, LocalModel):
+            raise UnsupportedOperation(
+                f"The rule for {node!r} returned {local!r}, and must return a local model (biasprop.local_models)."
+            )
+        if isinstance(local, Diagonal) and not trusted:
+            _check_diagonal(local, call)
+        return local
+
+
+def _check_diagonal(local: Diagonal, call: Call) -> None:
+    """A rule of the user's own may call an operation elementwise that is not (softmax): w would not be the gradient."""
+    g = torch.rand(local.shape, generator=torch.Generator().manual_seed(0)).to(local.slope)
+    leaves = call.leaves()
+    expected = pull_back(call(*leaves), leaves, g[None])[0][0]
+    if not torch.allclose(local.slope * g, expected, rtol=1e-3, atol=1e-6, equal_nan=True):
+        raise UnsupportedOperation(f"{call.node!r} does not work element by element: a gate cannot explain it.")

@@ -1,0 +1,84 @@
+"""Which entries of the output a target means, in every form that a user can write it."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..errors import TargetError
+
+__all__ = ["Target", "Targets", "chosen_index", "described"]
+
+Target = str | int | tuple[int, ...] | Sequence[Any] | Tensor | Callable[[Any], Tensor] | None
+Targets = Sequence[Target] | Tensor | str | None
+
+
+def described(index: tuple[Tensor, ...]) -> list[Any]:
+    """The chosen index of each example, as plain numbers."""
+    if not index:
+        return []
+    indices = torch.stack(index, 1).tolist()
+    return [one[0] if len(one) == 1 else tuple(one) for one in indices]
+
+
+def chosen_index(output: Tensor, target: Any) -> tuple[Tensor, ...]:
+    """One index tensor of shape ``(N,)`` per trailing dimension of the output ``(N, ...)``.
+
+    Raises:
+        TargetError: the target is no index, or out of range.
+    """
+    n, trailing = output.shape[0], output.shape[1:]
+    if trailing.numel() == 1 and (target is None or target == "predicted"):
+        return tuple(torch.zeros(n, dtype=torch.long, device=output.device) for _ in trailing)
+    if target is None:
+        raise TargetError(
+            f"The model has {trailing.numel()} outputs per example (shape {tuple(trailing)}): say which one to "
+            "explain, e.g. target='predicted' or target=3."
+        )
+    if isinstance(target, str):
+        if target != "predicted" or len(trailing) != 1:
+            remedy = "an index such as target=(3, 0, 0)" if target == "predicted" else "'predicted' or an index"
+            raise TargetError(f"Target {target!r} is not defined for outputs of shape {tuple(trailing)}: use {remedy}.")
+        return (output.argmax(1),)
+    return _checked(_indices(target, n, len(trailing)).to(output.device), trailing)
+
+
+def _indices(target: Any, n: int, dims: int) -> Tensor:
+    """Indices as ``(N, dims)``, from an int, a tuple, a list or a tensor."""
+    try:
+        given = torch.as_tensor(target)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TargetError(f"A target cannot be made of {target!r}: {error}.") from error
+    if given.is_floating_point() or given.dtype == torch.bool or given.is_complex():
+        raise TargetError(f"Target indices must be integers, not {given.dtype}.")
+    if given.dim() == 0:
+        given = given.reshape(1, 1).expand(n, 1)
+    elif isinstance(target, tuple) and given.dim() == 1:
+        given = given.expand(n, -1)
+    elif given.dim() == 1:
+        given = given[:, None]
+    if given.dim() != 2 or given.shape[0] != n:
+        raise TargetError(
+            f"The target has {given.shape[0]} entries for a batch of {n}: give one index for all examples, or one for "
+            "each."
+        )
+    if given.shape[1] != dims:
+        raise TargetError(
+            f"The target has {given.shape[1]} indices per example, but the output has {dims} dimensions besides the "
+            f"batch: give a tuple of {dims}."
+            if dims
+            else "The model returns one number per example: leave the target out."
+        )
+    return given.long()
+
+
+def _checked(indices: Tensor, trailing: torch.Size) -> tuple[Tensor, ...]:
+    for dim, size in enumerate(trailing):
+        wrong = (indices[:, dim] >= size) | (indices[:, dim] < -size)
+        if wrong.any():
+            raise TargetError(
+                f"Target {int(indices[:, dim][wrong][0])} is out of range: dimension {dim + 1} of the output has {size} "
+                "entries."
+            )
+    return tuple(indices[:, dim] % size for dim, size in enumerate(trailing))

@@ -1,0 +1,218 @@
+"""The sweep: one pass from the output to the inputs that carries ``(g, beta)`` for every tensor.
+
+Both have a leading dimension of J targets: alpha depends on the input alone, and serves all of them. At each step
+the invariant ``f(x) = sum over the cut (g . v + beta) + unattributed + withheld`` holds (mathematics, section 1), so
+stopping at hidden tensors gives their attributions (the paper's Lemma 1).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from ..errors import SourceError
+from ..graph import Node
+from ..kernels import Settings
+from ..results import BiasSource, Part, TargetAxis
+from ..results.targets import by_example, like_tensor
+from ..rules import shares
+from .choice import EVERY, TARGET, Choice
+from .functional import Functional
+from .tape import Step, Tape
+
+__all__ = ["Swept", "bias_sources", "sweep"]
+
+
+@dataclass(frozen=True, eq=False)
+class Swept:
+    """What a sweep brings to the inputs, or to the cut, and what did not arrive there; all for J targets.
+
+    Attributes:
+        axis: the targets.
+        value: f(x), ``(J, N)``.
+        parts: the tensors that were reached.
+        sources: where bias entered.
+        unattributed: bias that reached no input, ``(J, N)``.
+        withheld: bias of sources that do not take part, ``(J, N)``.
+        bypassed: what of f(x) reaches the inputs past the cut, ``(J, N)``; zero where it is one (Lemma 1).
+    """
+
+    axis: TargetAxis
+    value: Tensor
+    parts: tuple[Part, ...]
+    sources: list[BiasSource]
+    unattributed: Tensor
+    withheld: Tensor
+    bypassed: Tensor
+
+
+@dataclass(eq=False)
+class _Passage:
+    """What one pass for some of the targets has gathered so far."""
+
+    unattributed: Tensor
+    withheld: Tensor
+    reached: dict[Node, tuple[Tensor, Tensor, Tensor]] = field(default_factory=dict)
+    sources: list[BiasSource] = field(default_factory=list)
+
+
+@torch.no_grad()
+def sweep(tape: Tape, functional: Functional, settings: Settings, choice: Choice = EVERY) -> Swept:
+    """Carry gradient and bias from the functional back to the cut and the inputs.
+
+    Args:
+        tape: the linearised network; it is used up, so that memory is freed as the sweep passes.
+        functional: what is explained; of its targets as many at a time as fit into the budget.
+        settings: the rule, the memory budget and the kernels.
+        choice: which bias sources take part.
+
+    Raises:
+        SourceError: a tensor of the cut is not reached.
+    """
+    groups = list(functional.chunks(_targets_at_once(tape, settings)))
+    passages = [_pass(tape, some, settings, choice, last=some is groups[-1]) for some in groups]
+    done = _join(passages)
+    inputs = tape.graph.inputs
+    bypassed = torch.zeros_like(functional.value)
+    for node in inputs if tape.cut else ():
+        if node not in tape.cut:
+            value, g, beta = done.reached[node]
+            bypassed = bypassed + by_example(g * value + beta, node.batch_dim, tape.batch).sum(2)
+    parts = tuple(
+        Part(node.name, *_reached(done, node), node.batch_dim or 0, node in inputs) for node in tape.cut or inputs
+    )
+    return Swept(
+        functional.axis, functional.value, parts, done.sources, done.unattributed, done.withheld, bypassed
+    )
+
+
+def _reached(passage: _Passage, node: Node) -> tuple[Tensor, Tensor, Tensor]:
+    if node not in passage.reached:
+        raise SourceError(
+            f"The output does not depend on the input through {node.name!r} (or only through another of the "
+            "tensors named): there is nothing to attribute to it."
+        )
+    return passage.reached[node]
+
+
+def _targets_at_once(tape: Tape, settings: Settings) -> int:
+    """The targets whose gradient and bias, and what is made of them, fit into the budget at the largest tensor."""
+    largest = max((step.local.shape.numel() for step in tape.steps), default=1)
+    size = max(value.element_size() for value in tape.kept.values())
+    return max(1, settings.memory_budget // (6 * size * largest))
+
+
+def _pass(tape: Tape, functional: Functional, settings: Settings, choice: Choice, last: bool) -> _Passage:
+    """Algorithm 1 of the paper, in the order of mathematics, section 2."""
+    passage = _Passage(torch.zeros_like(functional.value), torch.zeros_like(functional.value))
+    carried = _begin(passage, tape, functional, settings, choice)
+    for step in tape.backwards(last):
+        if step.node not in carried:
+            continue
+        g, beta = carried.pop(step.node)
+        if step.node in tape.cut:
+            passage.reached[step.node] = (tape.kept[step.node], g, beta)
+            continue
+        beta = _combine(passage, step, g, beta, choice)
+        slope, h = step.layer(choice) if step.local.by_rule else (None, None)
+        received, lost = step.local.distribute(beta, slope, h, settings)
+        if lost is not None:
+            passage.unattributed = passage.unattributed + by_example(lost, step.node.batch_dim, tape.batch).sum(2)
+        for node, pulled, share in zip(step.operands, step.local.gradient(g), received, strict=True):
+            if node in carried:  # a tensor with several consumers adds up what each sends it
+                pulled, share = carried[node][0] + pulled, carried[node][1] + share
+            carried[node] = (pulled, share)
+    for node in tape.graph.inputs:
+        value = tape.kept[node]
+        nothing = value.new_zeros(len(functional.value), *value.shape)
+        passage.reached[node] = (value, *carried.get(node, (nothing, nothing)))
+    passage.sources.reverse()
+    return passage
+
+
+def _begin(
+    passage: _Passage, tape: Tape, functional: Functional, settings: Settings, choice: Choice
+) -> dict[Node, tuple[Tensor, Tensor]]:
+    """The functional is a layer of one unit per example: its intercept is shared among the outputs."""
+    carried = {node: (g, torch.zeros_like(g)) for node, g in functional.gradients.items()}
+    intercept = functional.intercept
+    if not intercept.any():
+        return carried
+    passage.sources.append(BiasSource(TARGET, TARGET, intercept))
+    if not choice.takes(TARGET, TARGET):
+        passage.withheld = passage.withheld + intercept
+    elif not carried:
+        passage.unattributed = passage.unattributed + intercept
+    else:
+        nodes = list(carried)
+        g = torch.cat([by_example(carried[n][0], n.batch_dim, tape.batch) for n in nodes], 2)
+        v = torch.cat([by_example(tape.active[n][None], n.batch_dim, tape.batch) for n in nodes], 2)
+        wired = torch.ones_like(g, dtype=torch.bool)
+        messages = shares(settings.rule, g * v, intercept, intercept, g != 0, wired) * intercept.unsqueeze(-1)
+        sizes = [tape.active[n].numel() // tape.batch for n in nodes]
+        for node, message in zip(nodes, messages.split(sizes, 2), strict=True):
+            carried[node] = (carried[node][0], like_tensor(message, node.batch_dim, tape.active[node].shape))
+    return carried
+
+
+def _combine(passage: _Passage, step: Step, g: Tensor, beta: Tensor, choice: Choice) -> Tensor:
+    """``beta_y + g_y * h``: the operation's own bias joins what has come so far (section 2, step 1)."""
+    if step.local.intercept is None:
+        return beta
+    amount, source = _amount(step, g, passage.unattributed.shape[1])
+    passage.sources.append(source)
+    if choice.takes(source.name, source.operation):
+        return amount.add_(beta)
+    passage.withheld = passage.withheld + source.amount
+    return beta
+
+
+def _amount(step: Step, g: Tensor, batch: int) -> tuple[Tensor, BiasSource]:
+    """``g * h`` of an operation, of each unit and of each example."""
+    intercept = step.local.intercept
+    assert intercept is not None
+    amount = g * intercept
+    if not intercept.isfinite().all():
+        amount = torch.where(g == 0, 0, amount)  # a masked -inf or NaN is no bias
+    total = by_example(amount, step.node.batch_dim, batch).sum(2)
+    return amount, BiasSource(step.node.name, step.node.operation, total)
+
+
+@torch.no_grad()
+def bias_sources(tape: Tape, functional: Functional) -> list[BiasSource]:
+    """Only the amounts ``<g, h>`` of the sources, which need the gradient and no alpha; the tape is used up."""
+    carried = dict(functional.gradients)
+    found = [BiasSource(TARGET, TARGET, functional.intercept)] if functional.intercept.any() else []
+    for step in tape.backwards():
+        g = carried.pop(step.node, None)
+        if g is None:
+            continue
+        if step.local.intercept is not None:
+            found.append(_amount(step, g, tape.batch)[1])
+        for node, pulled in zip(step.operands, step.local.gradient(g), strict=True):
+            carried[node] = carried[node] + pulled if node in carried else pulled
+    return found[::-1]
+
+
+def _join(passages: Sequence[_Passage]) -> _Passage:
+    """Passes over one input for some targets each, as one for all of these; what one does not reach is 0 there."""
+    if len(passages) == 1:
+        return passages[0]
+
+    def join(tensors: list[Tensor | None]) -> Tensor:
+        shape = next(t.shape[1:] for t in tensors if t is not None)
+        sizes = [len(one.unattributed) for one in passages]
+        like = passages[0].unattributed
+        return torch.cat([like.new_zeros(n, *shape) if t is None else t for t, n in zip(tensors, sizes, strict=True)])
+
+    reached = {}
+    for node, (value, _, _) in {n: r for one in passages for n, r in one.reached.items()}.items():
+        found = [one.reached.get(node, (value, None, None)) for one in passages]
+        reached[node] = (value, join([g for _, g, _ in found]), join([beta for _, _, beta in found]))
+    longest = max(passages, key=lambda one: len(one.sources))
+    table = {s.name: s for one in (longest, *passages) for s in one.sources}
+    amounts = [{s.name: s.amount for s in one.sources} for one in passages]
+    sources = [replace(s, amount=join([some.get(name) for some in amounts])) for name, s in table.items()]
+    unattributed, withheld = (torch.cat([getattr(one, n) for one in passages]) for n in ("unattributed", "withheld"))
+    return _Passage(unattributed, withheld, reached, sources)

@@ -1,0 +1,109 @@
+"""The network at x: its operations as local linear models, in execution order, gates folded into their layers."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from torch import Tensor
+
+from ..graph import Graph, Node
+from ..kernels.autograd import scaled
+from ..local_models import Diagonal, LocalModel
+from .choice import Choice
+
+__all__ = ["Step", "Tape", "fold"]
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One linearised operation, the nodes that feed it, and the gate that directly consumes it.
+
+    ``gate`` is a chain of elementwise affine operations (batch norm, scaling, shift) up to and including the first
+    gate, all read by nobody else. They are steps of their own, because each may be a bias source; here they make the
+    layer of mathematics, section 2.
+    """
+
+    node: Node
+    local: LocalModel
+    operands: list[Node]
+    gate: tuple["Step", ...] = ()
+
+    def layer(self, choice: Choice) -> tuple[Tensor | None, Tensor | None]:
+        """Slope ``c`` and local bias ``h = c * a + d`` of the layer ``y = c * A u + h``; None for 1 and for 0.
+
+        Both are broadcastable to the output; the slope of a ReLU is a mask.
+        """
+        slope, h = None, self.local.intercept if choice.counts(self.node) else None
+        for step in self.gate:
+            assert isinstance(step.local, Diagonal)
+            c, d = step.local.slope, step.local.intercept
+            if d is not None:
+                c, d = _finite(c), _finite(d)
+            slope = c if slope is None else c * slope
+            h = None if h is None else scaled(c, h)
+            if d is not None and choice.counts(step.node):
+                h = d if h is None else h + d
+        return slope, h
+
+
+def _finite(values: Tensor) -> Tensor:
+    """Masked units may be infinite or NaN; a layer's alpha must not be."""
+    return values.nan_to_num(0, 0, 0) if values.is_floating_point() else values
+
+
+@dataclass(eq=False)
+class Tape:
+    """What a sweep runs over.
+
+    Attributes:
+        graph: the captured network that was linearised.
+        steps: its linearised operations.
+        cut: the hidden tensors at which the sweep is to stop; the inputs are always among the ends.
+        kept: values of the inputs, and of the cut.
+        outputs: values of the graph's outputs.
+        active: the values of those that depend on x.
+        batch: how many examples.
+    """
+
+    graph: Graph
+    steps: list[Step]
+    cut: tuple[Node, ...]
+    kept: dict[Node, Tensor]
+    outputs: list[Any]
+    active: dict[Node, Tensor]
+    batch: int
+    names: list[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.names = [step.node.name for step in self.steps]
+
+    def backwards(self, last: bool = True) -> Iterator[Step]:
+        """The steps from the output to the inputs.
+
+        The ``last`` time the tape is used up: each step is forgotten when the next one is taken, so that memory is
+        freed as the sweep passes.
+        """
+        if not last:
+            yield from reversed(self.steps)
+        while last and self.steps:
+            yield self.steps.pop()
+
+
+def fold(graph: Graph, steps: Sequence[Step]) -> list[Step]:
+    """The steps with their gates: what directly follows an operation, and nothing else reads its output.
+
+    As far as gradients go, that is: comparisons and indices do not count as readers.
+    """
+    differentiable = {step.node for step in steps}
+    readers = {
+        node: sum(reader is None or reader in differentiable for reader in found)
+        for node, found in graph.consumers().items()
+    }
+    gates: dict[Node, tuple[Step, ...]] = {}
+    done: list[Step] = []
+    for step in reversed(steps):
+        gate = gates.pop(step.node, ())
+        if isinstance(step.local, Diagonal) and readers[step.operands[0]] == 1:
+            gates[step.operands[0]] = (step, *(gate if step.local.affine else ()))
+        done.append(replace(step, gate=gate) if gate and step.local.by_rule else step)
+    return done[::-1]

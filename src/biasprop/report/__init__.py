@@ -1,0 +1,21 @@
+"""How a result is shown to a person: printed summaries and pictures.
+
+Uses `biasprop.results` and sees nothing else; matplotlib is imported when a picture is drawn.
+"""
+
+from .picture import CLIP, COLOURS, draw, highlight
+from .style import BLUE, GREY, RED
+from .summary import equation, feature_name, summarize
+
+__all__ = [
+    "BLUE",
+    "CLIP",
+    "COLOURS",
+    "GREY",
+    "RED",
+    "draw",
+    "equation",
+    "feature_name",
+    "highlight",
+    "summarize",
+]

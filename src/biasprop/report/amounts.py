@@ -1,0 +1,42 @@
+"""Bars of amounts: the equation, and where b comes from."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ..results import Decomposition
+from .style import BLUE, GREY, RED, open_frame, plain
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["draw_equation", "draw_sources"]
+
+
+def draw_equation(axis: "Axes", explanation: Decomposition, example: int) -> None:
+    """``w . x``, ``b`` and their sum."""
+    f, b = explanation.output[example].item(), explanation.bias[example].item()
+    past = explanation.bypassed[example].item()
+    amounts = [("w . x", f - b - past), ("b", b), *([("bypassed", past)] if past else []), ("f(x)", f)]
+    _draw_amounts(axis, amounts[::-1])
+    axis.set_title("f(x) = w . x + b")
+
+
+def draw_sources(axis: "Axes", explanation: Decomposition, example: int, most: int = 8) -> None:
+    """The largest bias sources."""
+    amounts = explanation.sources.amounts[example].tolist()
+    rows = sorted(zip(explanation.sources.names, amounts, strict=True), key=lambda row: -abs(row[1]))
+    rest = sum(amount for _, amount in rows[most:])
+    more = [(f"{len(rows) - most} others", rest)] if len(rows) > most else []
+    _draw_amounts(axis, [*more, *rows[:most][::-1]])
+    axis.set_title("where b comes from" if rows else "no bias source")
+
+
+def _draw_amounts(axis: "Axes", rows: Sequence[tuple[str, float]]) -> None:
+    names, amounts = [n for n, _ in rows], [a for _, a in rows]
+    bars = axis.barh(range(len(rows)), amounts, color=[RED if a > 0 else BLUE for a in amounts])
+    axis.bar_label(bars, [f"{a:.3g}" for a in amounts], padding=3, fontsize=8)
+    axis.set_yticks(range(len(rows)), [plain(name) for name in names], fontsize=8)
+    axis.axvline(0, color=GREY, linewidth=0.8)
+    axis.margins(x=0.25)
+    axis.tick_params(axis="x", labelsize=8)
+    open_frame(axis)

@@ -1,0 +1,80 @@
+"""The short text of an explanation: what a person can repeat to a colleague."""
+
+from collections.abc import Sequence
+
+from ..results import Decomposition, Part
+
+__all__ = ["equation", "feature_name", "summarize"]
+
+
+def equation(explanation: Decomposition, example: int) -> str:
+    """``f(x) = 12.34 = w.x 1.60 + b 10.74 (b is 87 % of f)``."""
+    f, b = explanation.output[example].item(), explanation.bias[example].item()
+    past = explanation.bypassed[example].item()
+    share = f" (b is {100 * b / f:.0f} % of f)" if f else ""
+    rest = f" + bypassed {past:.4g}" if past else ""
+    return f"f(x) = {f:.4g} = w.x {f - b - past:.4g} + b {b:.4g}{rest}{share}"
+
+
+def feature_name(part: Part, flat: int, feature_names: Sequence[str] | None = None) -> str:
+    """A feature's own name, or the tensor's with an index."""
+    shape = part.shape
+    if feature_names is not None and len(shape) == 1 and len(feature_names) == shape[0]:
+        return str(feature_names[flat])
+    index: list[int] = []
+    for size in reversed(shape):
+        index.append(flat % size)
+        flat //= size
+    return f"{part.name}[{', '.join(str(i) for i in reversed(index))}]"
+
+
+def summarize(
+    explanation: Decomposition,
+    feature_names: Sequence[str] | None = None,
+    examples: int = 3,
+    features: int = 5,
+) -> str:
+    """See `biasprop.Explanation.summary`."""
+    if explanation.several:
+        return _several(explanation, feature_names, examples, features)
+    n = len(explanation)
+    temperature = explanation.temperature
+    rule = explanation.rule + (f", T = {temperature:g}" if temperature not in (None, 1) else "")
+    lines = [f"Explanation of {n} prediction{'s' if n != 1 else ''} ({rule})"]
+    for i in range(min(n, examples)):
+        target = explanation.target
+        chosen = target[i] if isinstance(target, list) and target else target if isinstance(target, str) else ""
+        lines.append(f"  example {i}{f', target {chosen}' if chosen != '' else ''}: {equation(explanation, i)}")
+        lines += [f"    {line}" for line in _largest(explanation, i, feature_names, features)]
+        lost, kept = explanation.unattributed[i].item(), explanation.withheld[i].item()
+        lines += [f"    {lost:.4g} of b reaches no input (unattributed)"] if lost else []
+        lines += [f"    {kept:.4g} of b withheld: its sources were left out"] if kept else []
+    if n > examples:
+        lines.append(f"  ... and {n - examples} more")
+    worst = explanation.completeness_error.max().item()
+    lines.append(f"  complete to {worst:.1e}: sum(w*x) + sum(beta) = f(x)")
+    return "\n".join(lines)
+
+
+def _several(explanation: Decomposition, names: Sequence[str] | None, examples: int, features: int) -> str:
+    """One text for each target, the first few."""
+    targets = explanation.output.shape[1]
+    texts = [summarize(explanation.for_target(j), names, examples, features) for j in range(min(targets, 3))]
+    more = [f"... and {targets - 3} more targets"] if targets > 3 else []
+    return "\n".join([f"{targets} targets", *texts, *more])
+
+
+def _largest(explanation: Decomposition, example: int, names: Sequence[str] | None, count: int) -> list[str]:
+    """The features with the largest complete attribution."""
+    found = []
+    for part in explanation.parts:
+        w, beta = (part.by_example(values, len(explanation))[0, example] for values in (part.product, part.beta))
+        top = (w + beta).abs().topk(min(count, w.numel())).indices
+        found += [(part, int(k), w[k].item(), beta[k].item()) for k in top]
+    found.sort(key=lambda one: -abs(one[2] + one[3]))
+    labels = [feature_name(part, k, names) for part, k, _, _ in found[:count]]
+    width = max((len(label) for label in labels), default=0)
+    return [
+        f"{label:<{width}}  {w + b:+.4g} = w*x {w:+.4g}, beta {b:+.4g}"
+        for label, (_, _, w, b) in zip(labels, found, strict=False)
+    ]

@@ -1,0 +1,90 @@
+"""Explanations on disk: one safetensors file, tensors and JSON metadata, no pickle."""
+
+from os import PathLike
+from typing import Any, TypeVar
+
+from torch import Tensor
+
+from ..errors import FileError
+from ..files import read_tensors, write_tensors
+from .decomposition import Decomposition
+from .part import Part
+from .sources import BiasSource
+from .targets import TargetAxis
+
+__all__ = ["FORMAT", "read_decomposition", "write_decomposition"]
+
+FORMAT = "biasprop-explanation-1"
+
+D = TypeVar("D", bound=Decomposition)
+
+
+def write_decomposition(found: Decomposition, path: str | PathLike[str]) -> None:
+    """Write an explanation to ``path``, atomically; tensors have the shapes that the user sees.
+
+    Raises:
+        FileError: the folder cannot be written to.
+    """
+    tensors: dict[str, Tensor] = {
+        "output": found.output,
+        "unattributed": found.unattributed,
+        "withheld": found.withheld,
+        "bypassed": found.bypassed,
+        "sources": found.sources.amounts,
+    }
+    for i, part in enumerate(found.parts):
+        weight, beta = (found.axis.outward(t, part.batch_dim) for t in (part.weight, part.beta))
+        tensors |= {f"{i}.value": part.value, f"{i}.weight": weight, f"{i}.beta": beta}
+    header = {
+        "names": [p.name for p in found.parts],
+        "batch_dims": [p.batch_dim for p in found.parts],
+        "single": found.single,
+        "sources": [[s.name, s.operation] for s in found.table],
+        "rule": found.rule,
+        "temperature": found.temperature,
+        "target": found.target,
+    }
+    write_tensors(path, FORMAT, tensors, header)
+
+
+def read_decomposition(path: str | PathLike[str], kind: type[D]) -> D:
+    """Read what `write_decomposition` wrote, as a decomposition of that kind (without the model).
+
+    Raises:
+        FileError: the file is missing, damaged, or not an explanation.
+    """
+    header, tensors = read_tensors(path, FORMAT)
+    try:
+        return _made(header, tensors, kind)
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise FileError(f"{path} is not a complete biasprop explanation: {error!r}.") from error
+
+
+def _made(header: dict[str, Any], tensors: dict[str, Tensor], kind: type[D]) -> D:
+    several = tensors["output"].dim() == 2
+    chosen = header["target"] if several else [header["target"]]
+    axis = TargetAxis(tuple(_index(one) for one in chosen), several)
+    amounts = axis.inward(tensors["sources"])
+    table = [BiasSource(str(name), str(operation), amounts[..., i]) for i, (name, operation) in enumerate(header["sources"])]
+    parts = []
+    for i, (name, dim) in enumerate(zip(header["names"], header["batch_dims"], strict=True)):
+        weight, beta = (axis.inward(tensors[f"{i}.{what}"], int(dim)) for what in ("weight", "beta"))
+        parts.append(Part(str(name), tensors[f"{i}.value"], weight, beta, int(dim)))
+    temperature = header["temperature"]
+    return kind(
+        parts=tuple(parts),
+        single=bool(header["single"]),
+        values=axis.inward(tensors["output"]),
+        lost=axis.inward(tensors["unattributed"]),
+        left_out=axis.inward(tensors["withheld"]),
+        past=axis.inward(tensors["bypassed"]),
+        table=table,
+        axis=axis,
+        rule=str(header["rule"]),
+        temperature=None if temperature is None else float(temperature),
+    )
+
+
+def _index(saved: Any) -> Any:
+    """JSON knows no tuples: an index of several dimensions comes back as a list."""
+    return [tuple(t) if isinstance(t, list) else t for t in saved] if isinstance(saved, list) else saved

@@ -1,0 +1,220 @@
+"""The result: ``f(x) = sum(w * x) + sum(beta) + unattributed``, with the table of bias sources."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from ..errors import InputError, SourceError
+from .part import Part
+from .regions import Regions, sum_regions
+from .sources import BiasSource, Sources
+from .targets import TargetAxis
+
+__all__ = ["Decomposition", "Tensors"]
+
+Tensors = Tensor | tuple[Tensor, ...]
+"""A tensor for one attributed tensor, a tuple for several."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Decomposition:
+    """A batch of ``N`` predictions taken apart completely (mathematics, section 1).
+
+    ``sum(weight_attribution) + sum(bias_attribution) + unattributed + withheld + bypassed = output``, where the last
+    two are zero unless ``sources`` was restricted or a hidden tensor is not a full cut of the network. Attributes of
+    an explanation of a tuple of inputs are tuples. With ``targets=``, everything but the input has a dimension of J
+    targets after the batch: what is ``(N,)`` here is then ``(N, J)``; see `for_target`.
+
+    Attributes:
+        parts: the attributed tensors.
+        single: whether there is one, not in a tuple.
+        values: f(x) of the targets, ``(J, N)``.
+        lost: bias that could not reach an input, ``(J, N)``.
+        left_out: bias of the sources that were left out, ``(J, N)``.
+        past: what of f(x) goes past the hidden tensors, ``(J, N)``.
+        table: the bias sources, with amounts ``(J, N)``.
+        axis: the targets.
+        rule: name of the rule.
+        temperature: T of the rule; None for a rule that has none.
+        again: runs the sweep once more to hidden tensors; None for a loaded explanation.
+    """
+
+    parts: tuple[Part, ...]
+    single: bool
+    values: Tensor
+    lost: Tensor
+    left_out: Tensor
+    past: Tensor
+    table: Sequence[BiasSource]
+    axis: TargetAxis
+    rule: str
+    temperature: float | None
+    again: Callable[..., Self] | None = None
+
+    def __len__(self) -> int:
+        return self.values.shape[1]
+
+    def _collect(self, of: Callable[[Part], Tensor]) -> Tensors:
+        values = tuple(self.axis.outward(of(part), part.batch_dim) for part in self.parts)
+        return values[0] if self.single else values
+
+    def _sums(self, of: Callable[[Part], Tensor]) -> Tensor:
+        """Over everything but targets and examples, ``(J, N)``."""
+        return torch.stack([p.by_example(of(p), len(self)).sum(2) for p in self.parts]).sum(0)
+
+    @property
+    def input(self) -> Tensors:
+        """What was attributed to: x, or the hidden tensor."""
+        values = tuple(part.value for part in self.parts)
+        return values[0] if self.single else values
+
+    @property
+    def weight(self) -> Tensors:
+        """``w = df/dx``, like x."""
+        return self._collect(lambda p: p.weight)
+
+    @property
+    def weight_attribution(self) -> Tensors:
+        """``w * x``, like x."""
+        return self._collect(lambda p: p.product)
+
+    @property
+    def bias_attribution(self) -> Tensors:
+        """``beta``, like x: the share of the bias b that belongs to each feature."""
+        return self._collect(lambda p: p.beta)
+
+    @property
+    def attribution(self) -> Tensors:
+        """``w * x + beta``, like x: the complete attribution."""
+        return self._collect(lambda p: p.product + p.beta)
+
+    @property
+    def output(self) -> Tensor:
+        """f(x) of the target, ``(N,)``."""
+        return self.axis.outward(self.values)
+
+    @property
+    def unattributed(self) -> Tensor:
+        """Bias that could not reach an input, ``(N,)``."""
+        return self.axis.outward(self.lost)
+
+    @property
+    def withheld(self) -> Tensor:
+        """Bias of the sources that were left out, ``(N,)``."""
+        return self.axis.outward(self.left_out)
+
+    @property
+    def bypassed(self) -> Tensor:
+        """What of f(x) goes past the hidden tensors, ``(N,)``."""
+        return self.axis.outward(self.past)
+
+    @property
+    def bias(self) -> Tensor:
+        """``b = f(x) - w . x``, ``(N,)``."""
+        return self.axis.outward(self.values - self.past - self._sums(lambda p: p.product))
+
+    @property
+    def residual(self) -> Tensor:
+        """``sum(w*x) + sum(beta) + unattributed + withheld + bypassed - f(x)``, ``(N,)``: rounding, nothing else."""
+        total = self._sums(lambda p: p.product + p.beta)
+        return self.axis.outward(total + self.lost + self.left_out + self.past - self.values)
+
+    @property
+    def magnitude(self) -> Tensor:
+        """``|w*x|.sum() + |beta|.sum()``, ``(N,)``."""
+        return self.axis.outward(self._sums(lambda p: p.product.abs() + p.beta.abs()))
+
+    @property
+    def completeness_error(self) -> Tensor:
+        """``|residual|`` relative to ``|w*x|.sum() + |beta|.sum()``, ``(N,)``; absolute where these are 0."""
+        size = self.magnitude
+        return self.residual.abs() / torch.where(size > 0, size, 1)
+
+    @property
+    def sources(self) -> Sources:
+        """Table of the bias sources."""
+        return Sources.outward(self.table, self.axis, self.values)
+
+    @property
+    def target(self) -> Any:
+        """The chosen index of each example, or the name of the callable; with several targets a list of these."""
+        return self.axis.target
+
+    @property
+    def several(self) -> bool:
+        """Whether this explains several targets (``targets=``)."""
+        return self.axis.several
+
+    def at(self, *names: str) -> Self:
+        """The same quantities at hidden tensors (Lemma 1), by module path (``"features.3"``) or operation name.
+
+        The sweep runs again and stops there. If the tensors are a full cut of the network, their attributions add up
+        to f(x); otherwise ``bypassed`` says how much of f(x) goes past them.
+
+        Raises:
+            SourceError: no tensor has that name; the model's weights have changed; or this explanation was loaded
+                from a file.
+        """
+        if self.again is None:
+            raise SourceError("This explanation was loaded or cut out of a batch and has no model: explain again.")
+        hidden = self.again(*names)
+        tolerance = 1e-9 if self.values.dtype == torch.float64 else 1e-4
+        if ((hidden.values - self.values).abs() > tolerance * self.values.abs().max()).any():
+            raise SourceError("The model has changed since this explanation was made: explain again.")
+        return hidden
+
+    def example(self, i: int) -> Self:
+        """The explanation of one example of the batch, as a batch of one (without `at`).
+
+        Raises:
+            IndexError: there is no such example.
+        """
+        i = range(len(self))[i]
+        one = slice(i, i + 1)
+        chosen = tuple(c[one] if isinstance(c, list) else c for c in self.axis.chosen)
+        return replace(
+            self._cut(lambda values: values[:, one]),
+            parts=tuple(part.of_example(i, len(self)) for part in self.parts),
+            axis=replace(self.axis, chosen=chosen),
+        )
+
+    def for_target(self, j: int) -> Self:
+        """The explanation of the ``j``-th of several targets, without the dimension of targets (and without `at`).
+
+        Raises:
+            InputError: there is one target only.
+            IndexError: there is no such target.
+        """
+        if not self.several:
+            raise InputError("This explanation has one target: it is the explanation for_target would give.")
+        j = range(len(self.values))[j]
+        return replace(
+            self._cut(lambda values: values[j : j + 1]),
+            parts=tuple(part.of_target(j) for part in self.parts),
+            axis=self.axis.only(j),
+        )
+
+    def _cut(self, cut: Callable[[Tensor], Tensor]) -> Self:
+        """With everything that is ``(J, N)`` cut."""
+        amounts = {name: cut(getattr(self, name)) for name in ("values", "lost", "left_out", "past")}
+        return replace(self, **amounts, table=[replace(s, amount=cut(s.amount)) for s in self.table], again=None)
+
+    def regions(self, labels: Any) -> Regions:
+        """Sums over patches or over a region map; they stay complete.
+
+        Args:
+            labels: a patch size, or an integer tensor (or array) of region numbers from 0 that broadcasts to one
+                example of the attributed tensor, e.g. ``(H, W)`` for ``(C, H, W)``; a tuple for a tuple of inputs.
+
+        Raises:
+            InputError: labels are not integers, negative, or do not fit the attributed tensor.
+        """
+        if self.single:
+            return Regions(*sum_regions(self.parts[0], labels, self.axis))
+        if not isinstance(labels, tuple) or len(labels) != len(self.parts):
+            raise InputError(f"This explanation has {len(self.parts)} tensors: give a tuple of as many region maps.")
+        summed = [sum_regions(p, one, self.axis) for p, one in zip(self.parts, labels, strict=True)]
+        return Regions(*zip(*summed, strict=True))

@@ -1,0 +1,95 @@
+"""Sums of attributions over patches, superpixels or any region map; they stay complete.
+
+Pixel maps of strided, max-pooled networks are grainy, because bias lands on single winners (mathematics, section 9).
+Attributions add up, so sums over regions are exact and are what a person reads first.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..errors import InputError
+from .part import Part
+from .targets import TargetAxis
+
+__all__ = ["Regions", "patches", "sum_regions"]
+
+
+@dataclass(frozen=True, eq=False)
+class Regions:
+    """Attributions summed over ``R`` regions; ``(N, R)``, or ``(N, J, R)`` with J targets (a tuple for several inputs).
+
+    Attributes:
+        labels: the region of each feature, broadcastable to the attributed tensor without its batch.
+        weight_attribution: sums of ``w * x``.
+        bias_attribution: sums of ``beta``.
+    """
+
+    labels: Any
+    weight_attribution: Any
+    bias_attribution: Any
+
+    @property
+    def attribution(self) -> Any:
+        """Sums of ``w * x + beta``."""
+        if isinstance(self.weight_attribution, tuple):
+            pairs = zip(self.weight_attribution, self.bias_attribution, strict=True)
+            return tuple(w + b for w, b in pairs)
+        return self.weight_attribution + self.bias_attribution
+
+    def __repr__(self) -> str:
+        sums = self.weight_attribution if isinstance(self.weight_attribution, tuple) else (self.weight_attribution,)
+        counts = " + ".join(str(one.shape[-1]) for one in sums)
+        examples = len(sums[0])
+        return f"Regions({counts} regions, {examples} example{'s' * (examples != 1)})"
+
+    def paint(self, sums: Tensor) -> Tensor:
+        """The sums of one example, ``(R,)``, laid back over the region map: a tensor like ``labels``."""
+        return sums[self.labels.to(sums.device)]
+
+
+def patches(shape: torch.Size | tuple[int, ...], size: int) -> Tensor:
+    """Labels of square patches of ``size`` over the last two dimensions (one patch row for one dimension)."""
+    if size < 1:
+        raise InputError(f"The patch size must be at least 1, not {size}.")
+    if len(shape) == 1:
+        return torch.arange(shape[0]) // size
+    rows, columns = shape[-2:]
+    across = -(-columns // size)
+    return (torch.arange(rows) // size)[:, None] * across + torch.arange(columns) // size
+
+
+def sum_regions(part: Part, labels: Any, axis: TargetAxis) -> tuple[Tensor, Tensor, Tensor]:
+    """The labels, and the sums of ``w * x`` and of ``beta`` over them; see `Decomposition.regions`."""
+    shape = part.shape
+    if isinstance(labels, int) and not isinstance(labels, bool):
+        labels = patches(shape, labels)
+    try:
+        labels = torch.as_tensor(labels)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InputError(f"Region labels cannot be made of a {type(labels).__name__}: {error}.") from error
+    if labels.is_floating_point() or labels.dtype == torch.bool or labels.is_complex():
+        raise InputError(f"Region labels must be integers, not {labels.dtype}.")
+    labels = labels.long()
+    if labels.numel() == 0 or labels.min() < 0:
+        raise InputError(
+            "Region labels must be numbers from 0; give pixels outside every region a number of their own."
+        )
+    try:
+        index = labels.to(part.value.device).broadcast_to(shape).reshape(-1)
+    except (RuntimeError, NotImplementedError) as error:
+        raise InputError(
+            f"Region labels of shape {tuple(labels.shape)} do not fit one example of shape {shape}."
+        ) from error
+    count = int(index.max()) + 1
+    if count > 2**24:
+        raise InputError(f"Region labels go up to {count - 1}: number the regions from 0 without large gaps.")
+    examples = part.value.shape[part.batch_dim]
+
+    def add(values: Tensor) -> Tensor:
+        flat = part.by_example(values, examples)
+        return axis.outward(values.new_zeros(*flat.shape[:2], count).index_add_(2, index, flat))
+
+    return labels, add(part.product), add(part.beta)

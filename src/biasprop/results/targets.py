@@ -1,0 +1,54 @@
+"""The dimension of targets, in one place: in front inside, ``(J, *shape)``; behind the batch, or none, for the user."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+__all__ = ["TargetAxis", "by_example", "like_tensor"]
+
+
+def by_example(values: Tensor, batch_dim: int | None, batch: int) -> Tensor:
+    """``(J, *shape)`` with one row for each example, ``(J, batch, rest)``.
+
+    An example may be several entries of the batch dimension (tokens folded into it).
+    """
+    return values.movedim(1 + (batch_dim or 0), 1).reshape(len(values), batch, -1)
+
+
+def like_tensor(values: Tensor, batch_dim: int | None, shape: torch.Size) -> Tensor:
+    """Back from ``(J, batch, rest)`` to ``(J, *shape)``."""
+    dim = batch_dim or 0
+    rest = [size for d, size in enumerate(shape) if d != dim]
+    return values.reshape(len(values), shape[dim], *rest).movedim(1, 1 + dim)
+
+
+@dataclass(frozen=True)
+class TargetAxis:
+    """Which targets were explained, and whether the user asked for several.
+
+    Attributes:
+        chosen: of each of the J targets the index per example, or the name of a callable.
+        several: whether results face the user with a dimension of targets (``targets=``) or without (``target=``).
+    """
+
+    chosen: tuple[Any, ...]
+    several: bool
+
+    def outward(self, values: Tensor, batch_dim: int = 0) -> Tensor:
+        """From ``(J, *shape)`` to what the user sees: J after the batch, or no J."""
+        return values.movedim(0, batch_dim + 1) if self.several else values[0]
+
+    def inward(self, values: Tensor, batch_dim: int = 0) -> Tensor:
+        """The way back."""
+        return values.movedim(batch_dim + 1, 0) if self.several else values[None]
+
+    def only(self, j: int) -> "TargetAxis":
+        """The ``j``-th target alone."""
+        return TargetAxis((self.chosen[j],), several=False)
+
+    @property
+    def target(self) -> Any:
+        """What was chosen, as the user asked for it."""
+        return list(self.chosen) if self.several else self.chosen[0]
