@@ -23,6 +23,7 @@ from .errors import (
     CompletenessError,
     FileError,
     InputError,
+    MissingExtra,
     NotHomogeneous,
     RuleError,
     SourceError,
@@ -32,8 +33,10 @@ from .errors import (
 from .explainer import Explainer, explain, explainer
 from .explanation import Explanation
 from .homogeneity import Homogeneity, homogeneity
+from .metrics import gini, sparsity_loss
 from .regions import Regions
-from .xgradient import XGradient, gini, sparsity_loss
+from .version import __version__
+from .xgradient import XGradient
 
 __all__ = [
     "Audit",
@@ -47,6 +50,7 @@ __all__ = [
     "Homogeneity",
     "HomogeneousLift",
     "InputError",
+    "MissingExtra",
     "NotHomogeneous",
     "Regions",
     "RuleError",
@@ -57,6 +61,7 @@ __all__ = [
     "UncenteredBatchNorm3d",
     "UnsupportedOperation",
     "XGradient",
+    "__version__",
     "audit",
     "explain",
     "explainer",

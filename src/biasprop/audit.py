@@ -23,6 +23,7 @@ from .checks import check_labels
 from .errors import CompletenessError, FileError, InputError, TargetError
 from .explainer import Explainer
 from .progress import track
+from .terms import TERMS, predicted_classes
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 __all__ = ["Audit", "audit"]
 
 FORMAT = "biasprop-audit-1"
-PARTS = ("w.x + b", "w.x alone", "b alone")
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 EVERY = 10.0  # seconds between two writes of the state
 
@@ -64,13 +64,13 @@ class Audit:
     def accuracy(self) -> dict[str, float]:
         """Of ``w.x + b``, ``w.x alone`` and ``b alone``, from 0 to 1."""
         right = (self.classes == self.labels[:, None]).double().mean(0)
-        return dict(zip(PARTS, right.tolist(), strict=True))
+        return dict(zip(TERMS, right.tolist(), strict=True))
 
     @property
     def agreement(self) -> dict[str, float]:
         """How often each part alone predicts what the network predicts, from 0 to 1; no label is needed for it."""
         same = (self.classes == self.classes[:, :1]).double().mean(0)
-        return dict(zip(PARTS, same.tolist(), strict=True))
+        return dict(zip(TERMS, same.tolist(), strict=True))
 
     def interval(self, share: float, confidence: float = 0.95) -> tuple[float, float]:
         """Wilson's confidence interval for a share of the examples."""
@@ -103,7 +103,7 @@ class Audit:
 
     def __str__(self) -> str:
         lines = [f"{'':<12}{'accuracy, %':>12}{'95 % interval':>18}{'agrees with the network, %':>30}"]
-        for name in PARTS:
+        for name in TERMS:
             low, high = self.interval(self.accuracy[name])
             interval = f"{100 * low:.1f} to {100 * high:.1f}"
             lines.append(
@@ -216,11 +216,10 @@ def _examine(explainer: Explainer, x: Tensor, labels: Tensor) -> "_Entry":
             f"An audit is of a classifier with logits (N, C), (N, 1) or (N,); this model returns {shape}."
         )
     single = linear.dim() == 1 or linear.shape[1] == 1
-    parts = [part.reshape(len(x), -1) for part in (linear + bias, linear, bias)]
-    check_labels(labels, 2 if single else parts[0].shape[1])
-    classes = torch.stack([(p[:, 0] > 0).long() if single else p.argmax(1) for p in parts], 1)
+    check_labels(labels, 2 if single else linear.shape[1])
+    classes = predicted_classes(linear, bias)
     chosen = torch.zeros_like(classes[:, :1]) if single else classes[:, :1]
-    output, b = (parts[i].gather(1, chosen)[:, 0] for i in (0, 2))
+    output, b = (term.reshape(len(x), -1).gather(1, chosen)[:, 0] for term in (linear + bias, bias))
     sources = explainer.sources(x, None if linear.dim() == 1 else chosen[:, 0])
     size = output.abs() + b.abs() + sources.amounts.abs().sum(1)
     error = (sources.amounts.sum(1) - b).abs() / torch.where(size > 0, size, 1)

@@ -15,7 +15,7 @@ from .checks import check_input
 from .errors import InputError, NotHomogeneous, TargetError
 from .homogeneity import Homogeneity, homogeneity
 
-__all__ = ["XGradient", "gini", "sparsity_loss"]
+__all__ = ["XGradient"]
 
 
 class XGradient:
@@ -66,7 +66,7 @@ class XGradient:
             target: as in Captum: an int, a tuple, a list or tensor with one per example; None for one output.
             additional_forward_args: passed on, not attributed.
             return_convergence_delta: also return ``sum(attributions) - F(x)``, ``(N,)``.
-            create_graph: keep the graph, to train with a loss on the attributions (see `sparsity_loss`).
+            create_graph: keep the graph, to train with a loss on the attributions (see `metrics.sparsity_loss`).
 
         Raises:
             NotHomogeneous: the network is not homogeneous (and ``check`` is on); the message names what breaks it.
@@ -149,34 +149,3 @@ def _select(output: Any, target: Any, batch: int) -> Tensor:
         if ((column >= size) | (column < -size)).any():
             raise TargetError(f"Target {target!r} is out of range for outputs of shape {tuple(sizes)}.")
     return output[(torch.arange(batch, device=output.device), *index.unbind(1))]
-
-
-def gini(values: Tensor) -> Tensor:
-    """The Gini coefficient ``sum_ij |v_i - v_j| / (2 n^2 mean v)`` of non-negative values, differentiable.
-
-    0 if all are equal, ``1 - 1/n`` if one has everything (Hesse et al., NeurIPS 2021, section 4.3).
-
-    Args:
-        values: shape ``(n,)``, not negative and not all zero.
-
-    Raises:
-        InputError: they are.
-    """
-    values = values.flatten()
-    if not values.isfinite().all() or (values < 0).any() or not values.sum() > 0:
-        raise InputError("The Gini coefficient needs finite values, none negative and not all zero.")
-    n = len(values)
-    rank = 2 * torch.arange(1, n + 1, device=values.device, dtype=values.dtype) - n - 1
-    return (rank * values.sort().values).sum() / (n * values.sum())
-
-
-def sparsity_loss(attributions: Tensor) -> Tensor:
-    """``-gini(mean over the batch of |A|)``: the attribution prior for sparse use of features, to be minimised.
-
-    Args:
-        attributions: ``(N, ...)``, made with ``create_graph=True``.
-
-    Raises:
-        InputError: every attribution is zero, or one is not finite.
-    """
-    return -gini(attributions.abs().mean(0))
