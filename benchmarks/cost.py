@@ -35,7 +35,7 @@ from torch import Tensor, nn
 from torchvision import models
 
 import biasprop
-from biasprop.cli.inputs import Preparation, read
+from biasprop.loading import Preparation, read
 
 DATA = Path(os.environ.get("BIASPROP_DATA", Path(__file__).parents[2] / "shared" / "data"))
 BIAS = ("bias1", "bias2", "bias3")

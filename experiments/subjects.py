@@ -15,7 +15,7 @@ from torchvision.datasets.folder import IMG_EXTENSIONS, default_loader
 from torchvision.transforms import v2
 
 import biasprop
-from biasprop.cli.models import load_model
+from biasprop.loading import IMAGENET_MEAN, IMAGENET_STD, load_model
 
 from .data import DATA, read
 from .training import Training, trained
@@ -69,8 +69,8 @@ class Checkpoint:
     classes: str | None = "imagenet_classes.txt"
     resize: int = 256
     crop: int = 224
-    mean: tuple[float, ...] = (0.485, 0.456, 0.406)
-    std: tuple[float, ...] = (0.229, 0.224, 0.225)
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
 
 
 Source = Training | Checkpoint

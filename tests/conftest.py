@@ -1,3 +1,4 @@
+import gc
 import os
 from pathlib import Path
 
@@ -14,6 +15,13 @@ if not torch.cuda.is_available():  # before Triton is imported: its kernels are 
 @pytest.fixture(autouse=True)
 def _seed():
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def nothing_left_open():
+    """A file that the test has left open fails this test, not whichever happens to run when it is collected."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 import biasprop
 from biasprop.cli import main
-from biasprop.cli.inputs import Preparation, read
+from biasprop.loading import Preparation, read
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 

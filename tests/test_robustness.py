@@ -7,7 +7,6 @@ import pytest
 import torch
 import torch.nn.functional as F
 from conftest import assert_exact, randomise
-from PIL import Image
 from torch import nn
 
 import biasprop
@@ -20,7 +19,6 @@ from biasprop import (
     UnsupportedOperation,
     operations,
 )
-from biasprop.cli.inputs import Preparation
 from biasprop.rules import Compensation, EqualShare
 
 
@@ -277,15 +275,6 @@ def test_names_with_formulas_are_drawn_as_text(tmp_path):
     figure = biasprop.explain(model, torch.ones(1, 2)).plot(title=r"$\bad$", feature_names=[r"a $\bad$", "$"])
     figure.savefig(tmp_path / "a.png")
     assert (tmp_path / "a.png").stat().st_size > 5_000
-
-
-def test_images_with_16_bits_are_scaled_and_with_32_refused(tmp_path):
-    Image.fromarray(np.full((8, 8), 32768, np.uint16)).save(tmp_path / "a.png")
-    x = Preparation(0, 0, (0.0,), (1.0,), grey=True).image(tmp_path / "a.png").x
-    assert x.mean() == pytest.approx(0.5, abs=0.01)
-    Image.fromarray(np.full((8, 8), 0.5, np.float32)).save(tmp_path / "a.tif")
-    with pytest.raises(biasprop.FileError, match="32-bit"):
-        Preparation().image(tmp_path / "a.tif")
 
 
 def test_tuple_targets_survive_saving(tmp_path):

@@ -150,19 +150,6 @@ def test_training_with_an_attribution_prior_makes_attributions_sparse():
     assert train(1.0) > train(0.0) + 0.05
 
 
-def test_gini():
-    values = torch.rand(30, dtype=torch.float64)
-    pairs = (values[:, None] - values).abs().sum() / (2 * 30**2 * values.mean())
-    torch.testing.assert_close(gini(values), pairs)
-    assert gini(torch.ones(5)) == 0
-    assert gini(torch.tensor([0.0, 0, 0, 2])).item() == pytest.approx(0.75)
-    for wrong in (torch.zeros(4), torch.tensor([1.0, -1]), torch.tensor([1.0, float("nan")])):
-        with pytest.raises(InputError, match="Gini"):
-            gini(wrong)
-    with pytest.raises(InputError, match="Gini"):
-        sparsity_loss(torch.zeros(3, 4))
-
-
 def test_a_bias_that_is_zero_only_at_first_is_refused():
     model = nn.Sequential(nn.Linear(4, 5, bias=False), nn.BatchNorm1d(5), nn.ReLU(), nn.Linear(5, 2, bias=False))
     x = torch.randn(6, 4)

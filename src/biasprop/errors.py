@@ -6,6 +6,7 @@ __all__ = [
     "CompletenessError",
     "FileError",
     "InputError",
+    "MissingExtra",
     "NotHomogeneous",
     "RuleError",
     "SourceError",
@@ -52,3 +53,7 @@ class FileError(BiaspropError):
 
 class NotHomogeneous(BiaspropError):
     """X-Gradient was asked of a network that is not homogeneous; the message names what breaks it."""
+
+
+class MissingExtra(BiaspropError):
+    """A package that this part of biasprop needs is not installed; the message says what to install."""

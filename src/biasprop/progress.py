@@ -1,4 +1,4 @@
-"""Progress bars: on a terminal, on standard error, gone when done."""
+"""Progress bars: on a terminal, on standard error, gone when done; none where rich is not installed."""
 
 from collections.abc import Iterable
 from typing import TypeVar
@@ -10,9 +10,11 @@ T = TypeVar("T")
 
 def track(items: Iterable[T], label: str, shown: bool = True) -> Iterable[T]:
     """``items``, with a bar while they are taken if this is a terminal and ``shown``."""
-    from rich.console import Console
-    from rich.progress import track as bar
-
+    try:
+        from rich.console import Console
+        from rich.progress import track as bar
+    except ImportError:
+        return items
     console = Console(stderr=True)
     try:
         total = len(items)  # type: ignore[arg-type]

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ..attribution import Explainer
 from ..errors import CompletenessError, InputError, TargetError
-from ..metrics.labels import check_labels
+from ..metrics.method import check_labels
 from ..progress import track
 from .findings import Findings
 from .ledger import Entry, Ledger, digest_of

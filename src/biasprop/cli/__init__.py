@@ -1,34 +1,21 @@
-"""The command line: ``biasprop explain``, ``biasprop audit``, ``biasprop demo``, ``biasprop xdnn``."""
+"""The command line: ``biasprop explain``, ``biasprop audit``, ``biasprop demo``, ``biasprop xdnn``.
+
+Each module of `biasprop.cli.commands` is a subcommand; a further one is a further file there. Nothing here is imported
+from typer or rich before they are known to be installed.
+"""
 
 import sys
 from collections.abc import Callable
 
-import typer
-
 from ..errors import BiaspropError
-from .audit import audit
-from .demo import demo
-from .explain import explain
-from .xdnn import xdnn
+from ..extras import require
 
-__all__ = ["app", "guarded", "main"]
-
-app = typer.Typer(
-    name="biasprop",
-    help="Explain a network's prediction completely: f(x) = w.x + b, with b attributed to the inputs.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
-app.command()(explain)
-app.command()(audit)
-app.command()(demo)
-app.add_typer(xdnn, name="xdnn")
+__all__ = ["guarded", "main"]
 
 
 def main() -> None:
     """Run the command line."""
-    guarded(app)
+    guarded(_run)
 
 
 def guarded(command: Callable[[], object]) -> None:
@@ -41,3 +28,11 @@ def guarded(command: Callable[[], object]) -> None:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
+
+
+def _run() -> None:
+    for module in ("typer", "rich", "PIL", "matplotlib"):
+        require(module, "cli")
+    from .application import application
+
+    application()()

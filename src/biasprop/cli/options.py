@@ -1,71 +1,66 @@
 """Options that several commands share, and what they mean."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+from torch import nn
 from typer import Argument, BadParameter, Option
 
-from .inputs import Preparation
+from ..loading import IMAGENET_MEAN, IMAGENET_STD, Preparation, load_model
 
-__all__ = [
-    "BatchSize",
-    "ClassNames",
-    "Crop",
-    "Device",
-    "Drop",
-    "Grey",
-    "Inputs",
-    "Key",
-    "Mean",
-    "Model",
-    "Resize",
-    "Rows",
-    "Std",
-    "Weights",
-    "preparation",
-]
+__all__ = ["BatchSize", "ClassNames", "Device", "Inputs", "ModelOptions", "ReadingOptions"]
 
 Inputs = Annotated[list[Path], Argument(help="Images or folders of images, .npy/.npz arrays, .csv/.parquet tables.")]
-Model = Annotated[
-    str, Option(help="torchvision:NAME, timm:NAME, package.module:factory, or a torch.export file net.pt2.")
-]
-Weights = Annotated[Path | None, Option(help=".safetensors, or .pt/.pth that hold a state dict.")]
 ClassNames = Annotated[Path | None, Option(help="Class names, one a line ('id name' finds labels in file names).")]
-Resize = Annotated[int, Option(help="Images: short side after resizing; 0 leaves them.", min=0)]
-Crop = Annotated[int, Option(help="Images: side of the centre crop; 0 leaves them.", min=0)]
-Mean = Annotated[str, Option(help="Images: mean per channel, subtracted.")]
-Std = Annotated[str, Option(help="Images: standard deviation per channel.")]
-Grey = Annotated[bool, Option("--grey", help="Images: read as one channel.")]
-Key = Annotated[str | None, Option(help="Arrays: which array of an .npz file.")]
-Rows = Annotated[str, Option(help="Arrays and tables: which rows, e.g. 0:10 or 5.")]
-Drop = Annotated[list[str] | None, Option(help="Tables: leave out this column (repeat for more).")]
 BatchSize = Annotated[int, Option(help="Inputs taken at once.", min=1)]
 Device = Annotated[str, Option(help="cpu, cuda, cuda:1, mps, ...")]
 
 
-def preparation(
-    resize: int,
-    crop: int,
-    mean: str,
-    std: str,
-    grey: bool,
-    key: str | None,
-    rows: str,
-    drop: list[str] | None,
-    labels: str | None = None,
-) -> Preparation:
-    """How inputs are to be read, from the options."""
-    return Preparation(
-        resize,
-        crop,
-        _numbers("--mean", mean),
-        _numbers("--std", std),
-        key,
-        _slice(rows),
-        tuple(drop or ()),
-        grey,
-        labels,
-    )
+@dataclass(frozen=True)
+class ModelOptions:
+    """Which network."""
+
+    model: Annotated[
+        str, Option(help="torchvision:NAME, timm:NAME, package.module:factory, or a torch.export file net.pt2.")
+    ]
+    weights: Annotated[Path | None, Option(help=".safetensors, or .pt/.pth that hold a state dict.")] = None
+
+    def load(self, device: str = "cpu") -> nn.Module:
+        """The network in eval mode. See `biasprop.loading.load_model`."""
+        return load_model(self.model, self.weights, device)
+
+
+@dataclass(frozen=True)
+class ReadingOptions:
+    """How inputs are read."""
+
+    resize: Annotated[int, Option(help="Images: short side after resizing; 0 leaves them.", min=0)] = 256
+    crop: Annotated[int, Option(help="Images: side of the centre crop; 0 leaves them.", min=0)] = 224
+    mean: Annotated[str, Option(help="Images: mean per channel, subtracted.")] = ",".join(map(str, IMAGENET_MEAN))
+    std: Annotated[str, Option(help="Images: standard deviation per channel.")] = ",".join(map(str, IMAGENET_STD))
+    grey: Annotated[bool, Option("--grey", help="Images: read as one channel.")] = False
+    key: Annotated[str | None, Option(help="Arrays: which array of an .npz file.")] = None
+    rows: Annotated[str, Option(help="Arrays and tables: which rows, e.g. 0:10 or 5.")] = ":"
+    drop: Annotated[list[str] | None, Option(help="Tables: leave out this column (repeat for more).")] = None
+
+    def preparation(self, labels: str | None = None) -> Preparation:
+        """What the options mean; ``labels`` names an array or column of labels.
+
+        Raises:
+            BadParameter: an option is no number, or no range of rows.
+        """
+        return Preparation(
+            resize=self.resize,
+            crop=self.crop,
+            mean=_numbers("--mean", self.mean),
+            std=_numbers("--std", self.std),
+            key=self.key,
+            rows=_slice(self.rows),
+            drop=tuple(self.drop or ()),
+            grey=self.grey,
+            labels=labels,
+        )
 
 
 def _slice(text: str) -> slice:

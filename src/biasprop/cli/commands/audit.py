@@ -9,33 +9,22 @@ from typing import Annotated
 import torch
 from rich.console import Console
 from torch import Tensor
-from typer import Option
+from typer import Option, Typer
 
-from ..audit import audit as run
-from ..errors import InputError
-from ..files import make_folder, write_atomically
-from .classes import Classes
-from .inputs import Preparation, batches, count, read
-from .models import load_model
-from .options import (
-    BatchSize,
-    ClassNames,
-    Crop,
-    Device,
-    Drop,
-    Grey,
-    Inputs,
-    Key,
-    Mean,
-    Model,
-    Resize,
-    Rows,
-    Std,
-    Weights,
-    preparation,
-)
+from ... import Audit
+from ... import audit as run
+from ...errors import InputError
+from ...files import make_folder, write_atomically
+from ...loading import Classes, Preparation, batches, count, read
+from ..groups import with_groups
+from ..options import BatchSize, ClassNames, Device, Inputs, ModelOptions, ReadingOptions
 
-__all__ = ["audit"]
+__all__ = ["audit", "register"]
+
+
+def register(app: Typer) -> None:
+    """Add the subcommand."""
+    app.command()(audit)
 
 
 class _Labelled:
@@ -61,10 +50,11 @@ class _Labelled:
             yield torch.stack([item.x for item in batch]), torch.tensor(labels)
 
 
+@with_groups
 def audit(
     data: Inputs,
-    model: Model,
-    weights: Weights = None,
+    network: ModelOptions,
+    *,
     labels: Annotated[
         str | None, Option(help="Arrays: the array of labels (default for --key x_test: y_test). Tables: the column.")
     ] = None,
@@ -72,14 +62,7 @@ def audit(
         Path, Option("--output", "-o", help="Folder for audit.json, audit.png and the state to go on from.")
     ] = Path("biasprop-audit"),
     classes: ClassNames = None,
-    resize: Resize = 256,
-    crop: Crop = 224,
-    mean: Mean = "0.485,0.456,0.406",
-    std: Std = "0.229,0.224,0.225",
-    grey: Grey = False,
-    key: Key = None,
-    rows: Rows = ":",
-    drop: Drop = None,
+    reading: ReadingOptions,
     batch_size: BatchSize = 16,
     device: Device = "cpu",
 ) -> None:
@@ -87,16 +70,21 @@ def audit(
 
     Goes on where an interrupted audit stopped; the same command a second time only reads the data again.
     """
-    console = Console(highlight=False, soft_wrap=True, markup=False)
-    how = preparation(resize, crop, mean, std, grey, key, rows, drop, labels)
+    how = reading.preparation(labels)
     names = Classes.read(classes) if classes is not None else Classes.of_folders(data, output)
     folder = make_folder(output)
     loader = _Labelled(data, how, names, batch_size, folder)
-    found = run(load_model(model, weights, device), loader, state=folder / "audit.safetensors")
+    found = run(network.load(device), loader, state=folder / "audit.safetensors")
+    _write(found, folder, network.model, data)
+    console = Console(highlight=False, soft_wrap=True, markup=False)
+    console.print(str(found))
+    console.print(f"audit.json and audit.png in {folder}")
+
+
+def _write(found: Audit, folder: Path, model: str, data: Sequence[Path]) -> None:
+    """The figures and the picture."""
     text = json.dumps({"model": model, "data": [str(path) for path in data], **found.figures()}, indent=1)
     write_atomically(folder / "audit.json", lambda file: file.write_text(text, encoding="utf-8"))
     places = [path.name.encode(errors="replace").decode() for path in data]
     figure = found.plot(f"{model} on {', '.join(places[:3])}{' and more' * (len(places) > 3)}")
     write_atomically(folder / "audit.png", partial(figure.savefig, dpi=110))
-    console.print(str(found))
-    console.print(f"audit.json and audit.png in {folder}")

@@ -12,20 +12,25 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 from torch import Tensor, nn
-from typer import Option
+from typer import Option, Typer
 
-from ..errors import FileError
-from ..explainer import Explainer
-from ..explanation import Explanation
-from ..files import make_folder, write_atomically
-from ..plot import BLUE, COLOURS, GREY, RED
+from ... import Explainer, Explanation
+from ...auditing import TERMS, predicted_classes
+from ...extras import require
+from ...files import make_folder, write_atomically
+from ...report import BLUE, COLOURS, GREY, RED
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["demo"]
+__all__ = ["demo", "register"]
 
 EPOCHS = 30
+
+
+def register(app: Typer) -> None:
+    """Add the subcommand."""
+    app.command()(demo)
 
 
 @dataclass
@@ -65,7 +70,7 @@ def demo(
             subjects.append(subject)
             progress.advance(task)
     digits, tumours = subjects
-    table = Table("network", "w.x + b", "w.x alone", "b alone", "b / logit (quartiles)", "complete to")
+    table = Table("network", *TERMS, "b / logit (quartiles)", "complete to")
     for title, verdict in verdicts.items():
         low, middle, high = (f"{100 * q:.0f}" for q in verdict.bias_share.quantile(torch.tensor([0.25, 0.5, 0.75])))
         table.add_row(
@@ -90,11 +95,7 @@ def demo(
 
 
 def _load(name: str) -> Any:
-    try:
-        from sklearn import datasets
-    except ImportError as error:
-        raise FileError("The demo's data come with scikit-learn: pip install 'biasprop[demo]'.") from error
-    return getattr(datasets, f"load_{name}")()
+    return getattr(require("sklearn.datasets", "demo"), f"load_{name}")()
 
 
 def _digits(advance: Callable[[], object]) -> Subject:
@@ -166,12 +167,10 @@ def _train(title: str, model: nn.Module, x: Tensor, y: Tensor, advance: Callable
 def _judge(subject: Subject, rule: str) -> Verdict:
     explainer = Explainer(subject.model)
     linear, bias = explainer.split(subject.x)
-    accuracy = {
-        name: (logits.argmax(1) == subject.y).float().mean().item()
-        for name, logits in (("f = w.x + b", linear + bias), ("w.x alone", linear), ("b alone", bias))
-    }
-    predicted = (linear + bias).argmax(1, keepdim=True)
-    share = (bias / (linear + bias)).gather(1, predicted).squeeze(1)
+    classes = predicted_classes(linear, bias)
+    right = (classes == subject.y[:, None]).float().mean(0)
+    share = (bias / (linear + bias)).gather(1, classes[:, :1]).squeeze(1)
+    accuracy = dict(zip(TERMS, right.tolist(), strict=True))
     return Verdict(accuracy, share, explainer(subject.x[:64], rule=rule))
 
 

@@ -10,38 +10,42 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from typer import Argument, BadParameter, Exit, Option, Typer
 
-from ..bias_free import remove_bias
-from ..errors import CaptureError, InputError
-from ..files import write_atomically
-from ..homogeneity import homogeneity
-from .models import load_model
-from .options import Model, Weights
+from ... import homogeneity, remove_bias
+from ...errors import CaptureError, InputError
+from ...files import write_atomically
+from ..groups import with_groups
+from ..options import ModelOptions
 
-__all__ = ["xdnn"]
-
-xdnn = Typer(help="Networks without a bias: check that it is gone, or make a copy without.", no_args_is_help=True)
+__all__ = ["check", "convert", "register"]
 
 Shape = Annotated[str, Option(help="Shape of one input, e.g. 3,224,224 or 18; it is drawn at random.")]
 
 
-@xdnn.command()
-def check(model: Model, weights: Weights = None, shape: Shape = "3,224,224") -> None:
+def register(app: Typer) -> None:
+    """Add the subcommand, which has two of its own."""
+    xdnn = Typer(help="Networks without a bias: check that it is gone, or make a copy without.", no_args_is_help=True)
+    xdnn.command()(check)
+    xdnn.command()(convert)
+    app.add_typer(xdnn, name="xdnn")
+
+
+@with_groups
+def check(network: ModelOptions, shape: Shape = "3,224,224") -> None:
     """Whether the network is nonnegatively homogeneous, F(a x) = a^k F(x), and what breaks it.
 
     Exit status 0: homogeneous; 1: not; 2: an error.
     """
     x = _example(shape)
-    report = homogeneity(load_model(model, weights), x)
+    report = homogeneity(network.load(), x)
     Console(soft_wrap=True, highlight=False, markup=False).print(str(report))
     if not report.homogeneous:
         raise Exit(1)
 
 
-@xdnn.command()
+@with_groups
 def convert(
     output: Annotated[Path, Argument(help="Where to write: net.pt2 (the network) or net.safetensors (its weights).")],
-    model: Model,
-    weights: Weights = None,
+    network: ModelOptions,
     shape: Shape = "3,224,224",
 ) -> None:
     """Write a copy of the network without additive constants; a warm start, to be trained further."""
@@ -51,7 +55,7 @@ def convert(
     x = _example(shape)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
-        made = remove_bias(load_model(model, weights), x)
+        made = remove_bias(network.load(), x)
     for warning in {str(w.message): None for w in caught if "bias" in str(w.message) or "Left" in str(w.message)}:
         console.print(warning)
     write_atomically(output, lambda temporary: _write(made, x, Path(temporary), output.suffix))

@@ -1,4 +1,4 @@
-"""Classes on the command line: their names, and which class an input belongs to."""
+"""Classes of the inputs: their names, and which class an input belongs to."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import FileError
-from .inputs import Item, images_below, is_image
+from .folders import images_below, is_image
+from .items import Item
 
 __all__ = ["Classes"]
 

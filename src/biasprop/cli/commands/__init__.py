@@ -1,0 +1,1 @@
+"""The subcommands, one a module: each offers ``register(app)``, which adds it to the command line."""

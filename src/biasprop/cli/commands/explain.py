@@ -1,0 +1,193 @@
+"""``biasprop explain``: explain images, arrays or table rows with a model, print what a person can repeat, draw it."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor
+from typer import BadParameter, Option, Typer
+
+from ... import Explainer, Explanation
+from ...auditing import TERMS, predicted_classes
+from ...errors import FileError, InputError
+from ...files import make_folder, write_atomically
+from ...loading import Classes, Item, batches, count, read
+from ...report import equation
+from ..groups import with_groups
+from ..options import BatchSize, ClassNames, Device, Inputs, ModelOptions, ReadingOptions
+
+__all__ = ["explain", "register"]
+
+LINES = 20  # so many inputs are printed one by one; summary.json has all
+
+
+def register(app: Typer) -> None:
+    """Add the subcommand."""
+    app.command()(explain)
+
+
+@with_groups
+def explain(
+    inputs: Inputs,
+    network: ModelOptions,
+    *,
+    target: Annotated[str, Option(help="Which output: 'predicted' or an index such as 3 or 0,1.")] = "predicted",
+    rule: Annotated[str, Option(help="bias1 (compensation), bias2 (equal share), bias3 (positive share).")] = "bias1",
+    temperature: Annotated[float, Option(help="T of bias1 and bias2.")] = 1.0,
+    sources: Annotated[list[str] | None, Option(help="Only bias sources that match, e.g. 'features.*'.")] = None,
+    output: Annotated[Path, Option("--output", "-o", help="Folder for pictures and summary.json.")] = Path(
+        "biasprop-out"
+    ),
+    pictures: Annotated[int | None, Option(help="Draw at most so many inputs; default: all.", min=0)] = None,
+    patch: Annotated[int | None, Option(help="Side of the patches in pixels.", min=1)] = None,
+    save: Annotated[bool, Option("--save", help="Also save each explanation as .safetensors.")] = False,
+    classes: ClassNames = None,
+    reading: ReadingOptions,
+    batch_size: BatchSize = 4,
+    device: Device = "cpu",
+) -> None:
+    """Explain predictions: how much comes from the inputs through the weights, and how much through the bias."""
+    how = reading.preparation()
+    folder = make_folder(output)
+    found = _Results(folder, Classes.read(classes), pictures, patch, save)
+    if folder.resolve() in [path.resolve() for path in inputs]:
+        raise FileError(f"The output folder {folder} is also the input: choose another with --output.")
+    total = count(inputs, how, folder)
+    explainer = Explainer(network.load(device))
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    try:
+        with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+            task = progress.add_task("explaining", total=total)
+            for batch in batches(_unique(read(inputs, how, folder), folder), batch_size):
+                x = torch.stack([item.x for item in batch]).to(device)
+                explanation = explainer(x, _target(target), rule, temperature, sources=sources)
+                found.count_correct(explainer, x, batch)
+                for i, item in enumerate(batch):
+                    found.add(explanation, i, item)
+                    progress.advance(task)
+    finally:  # what is done is kept, also when a later input is bad
+        found.write()
+    found.report()
+
+
+@dataclass
+class _Results:
+    """What is written and printed of each input, and what is summed up over all of them.
+
+    ``correct``: on how many of the ``labelled`` inputs each of the `TERMS` predicts the label.
+    """
+
+    folder: Path
+    names: Classes
+    pictures: int | None
+    patch: int | None
+    save: bool
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    correct: dict[str, int] = field(default_factory=lambda: dict.fromkeys(TERMS, 0))
+    labelled: int = 0
+    console: Console = field(default_factory=lambda: Console(highlight=False, soft_wrap=True, markup=False))
+
+    def count_correct(self, explainer: Explainer, x: Tensor, batch: list[Item]) -> None:
+        """Which class each part of the network alone would predict (the paper's Table 1), where labels are known."""
+        labels = [self.names.label(item) for item in batch]
+        known = [i for i, label in enumerate(labels) if label is not None]
+        if not known:
+            return
+        linear, bias = explainer.split(x[known])
+        if not isinstance(linear, Tensor) or linear.dim() != 2:
+            return  # not a classifier
+        truth = torch.tensor([labels[i] for i in known], device=x.device)
+        right = (predicted_classes(linear, bias) == truth[:, None]).sum(0)
+        for name, n in zip(TERMS, right.tolist(), strict=True):
+            self.correct[name] += n
+        self.labelled += len(known)
+
+    def add(self, explanation: Explanation, i: int, item: Item) -> None:
+        """Example ``i``, which explains the item: a row of the summary, a line, a picture, a file."""
+        chosen = explanation.target[i] if isinstance(explanation.target, list) and explanation.target else 0
+        label = self.names.label(item)
+        row = {
+            "name": item.name,
+            "target": self.names.name(chosen),
+            "output": explanation.output[i].item(),
+            "bias": explanation.bias[i].item(),
+            "unattributed": explanation.unattributed[i].item(),
+            "completeness_error": explanation.completeness_error[i].item(),
+            "equation": equation(explanation, i),
+            **({"label": self.names.name(label)} if label is not None else {}),
+        }
+        title = f"{item.name}: {row['target']}"
+        if self.pictures is None or len(self.rows) < self.pictures:
+            shown = {"image": item.picture, "feature_names": item.feature_names, "patch": self.patch}
+            figure = explanation.plot(i, title=title, **shown)
+            write_atomically(self.folder / f"{item.name}.png", partial(figure.savefig, dpi=110))
+        self.rows.append(row)
+        if len(self.rows) <= LINES:
+            self.console.print(f"{title}, {row['equation']}")
+        if self.save:
+            explanation.example(i).save(self.folder / f"{item.name}.safetensors")
+
+    def write(self) -> None:
+        """summary.json, if there is anything to sum up."""
+        if not self.rows:
+            return
+        accuracy = {name: n / self.labelled for name, n in self.correct.items()} if self.labelled else None
+        content = {"summary": self.lines(), "accuracy": accuracy, "inputs": self.rows}
+        text = json.dumps(content, indent=1, ensure_ascii=False)
+        write_atomically(self.folder / "summary.json", lambda file: file.write_text(text, encoding="utf-8"))
+
+    def report(self) -> None:
+        """The last lines on the screen.
+
+        Raises:
+            InputError: there was no input.
+        """
+        if not self.rows:
+            raise InputError("No input was selected: check --rows.")
+        self.console.print("\n".join(self.lines()))
+        drawn = len(self.rows) if self.pictures is None else min(self.pictures, len(self.rows))
+        self.console.print(f"{drawn} picture{'s' if drawn != 1 else ''} and summary.json in {self.folder}")
+
+    def lines(self) -> list[str]:
+        """The summary: a few lines a person can repeat to a colleague."""
+        f = np.array([row["output"] for row in self.rows])
+        b = np.array([row["bias"] for row in self.rows])
+        worst = max(row["completeness_error"] for row in self.rows)
+        share = np.median(100 * b[f != 0] / f[f != 0]) if (f != 0).any() else 0.0
+        lines = [
+            f"{len(self.rows)} prediction{'s' if len(self.rows) > 1 else ''} explained: b is "
+            f"{'a median ' if len(self.rows) > 1 else ''}{share:.0f} % of the output; complete to {worst:.0e} at worst."
+        ]
+        if self.labelled:
+            shares = ", ".join(f"{100 * n / self.labelled:.1f} % with {name}" for name, n in self.correct.items())
+            lines.append(f"Accuracy on {self.labelled} labelled inputs: {shares}.")
+        return lines
+
+
+def _unique(items: Iterator[Item], folder: Path) -> Iterator[Item]:
+    """Files of one name in several folders get a number, so that no result overwrites another, or an input."""
+    taken: set[str] = set()
+    for item in items:
+        name, number = item.name, 1
+        while name in taken or (folder / f"{name}.png").resolve() == item.path.resolve():
+            number += 1
+            name = f"{item.name}_{number}"
+        taken.add(name)
+        yield replace(item, name=name)
+
+
+def _target(text: str) -> Any:
+    if text == "predicted":
+        return text
+    try:
+        index = tuple(int(part) for part in text.split(","))
+    except ValueError as error:
+        raise BadParameter(f"--target must be 'predicted' or an index such as 3 or 0,1, not {text!r}") from error
+    return index[0] if len(index) == 1 else index

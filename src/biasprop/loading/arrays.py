@@ -1,0 +1,97 @@
+"""Arrays of examples in ``.npy`` and ``.npz`` files, read without pickle."""
+
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ..errors import FileError, InputError
+from .items import Item, Preparation, as_label
+
+__all__ = ["array_items", "count_rows"]
+
+
+def count_rows(path: Path, preparation: Preparation) -> int:
+    """How many examples `array_items` gives."""
+    with _opened(path) as arrays:
+        return len(range(len(_examples(arrays, path, preparation.key)))[preparation.rows])
+
+
+def array_items(path: Path, preparation: Preparation) -> Iterator[Item]:
+    """The rows of an array; uint8 images ``(H, W)`` or ``(H, W, C)`` are normalised, other numbers taken as they are.
+
+    Raises:
+        FileError: the file cannot be read without pickle.
+        InputError: it does not hold the array that is asked for, of numbers ``(N, ...)``, or its labels.
+    """
+    with _opened(path) as arrays:
+        examples = _examples(arrays, path, preparation.key)
+        labels = _labels(arrays, path, preparation, len(examples))
+    for row in range(len(examples))[preparation.rows]:
+        values = examples[row]
+        picture = None
+        if values.dtype == np.uint8 and values.ndim in (2, 3):  # images as stored: H x W or H x W x C, 0-255
+            picture = values
+            values = values[None] if values.ndim == 2 else values.transpose(2, 0, 1)
+            x = preparation.normalise(torch.from_numpy(values / np.float32(255)))
+        else:
+            x = torch.from_numpy(np.asarray(values, dtype=np.float32))
+        yield Item(f"{path.stem}_{row}", path, x, picture, label=None if labels is None else as_label(labels[row]))
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Mapping[str, NDArray[Any]]]:
+    """The arrays of a file by name (a lone one has none), each read when it is asked for; closed on every way out."""
+    try:
+        with path.open("rb") as file:
+            loaded = np.load(file, allow_pickle=False)
+            if isinstance(loaded, np.ndarray):
+                yield {"": loaded}
+            else:
+                with loaded:
+                    yield loaded
+    except (OSError, ValueError, EOFError, BadZipFile, zlib.error) as error:
+        raise FileError(f"Cannot read {path} as a NumPy array without pickle: {error}.") from error
+
+
+def _examples(arrays: Mapping[str, NDArray[Any]], path: Path, key: str | None) -> NDArray[Any]:
+    names = list(arrays)
+    if not names:
+        raise InputError(f"{path} holds no array.")
+    if key is None and len(names) != 1:
+        raise InputError(f"{path} holds several arrays: choose one with --key, of {', '.join(names)}.")
+    if key is not None and key not in names and path.suffix.lower() == ".npz":
+        raise InputError(f"{path} has no array {key!r}; it holds {', '.join(names)}.")
+    array = np.asarray(arrays[key if key in names else names[0]])
+    if array.ndim < 2 or array.dtype.kind not in "fiu":
+        raise InputError(f"{path} must hold numbers of shape (N, ...), not {array.dtype} of shape {array.shape}.")
+    return array
+
+
+def _labels(
+    arrays: Mapping[str, NDArray[Any]], path: Path, preparation: Preparation, count: int
+) -> NDArray[Any] | None:
+    """The array of labels that is named, or that goes with the inputs' name: ``y_test`` with ``x_test``."""
+    key, names = preparation.labels, list(arrays)
+    if path.suffix.lower() != ".npz" or (key is None and preparation.key is None):
+        return None
+    if key is None:
+        key = (preparation.key or "").replace("x", "y", 1)
+        if key not in names or key == preparation.key:
+            return None
+    if key not in names:
+        raise InputError(f"{path} has no array {key!r} of labels; it holds {', '.join(names)}.")
+    labels = np.asarray(arrays[key])
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    if labels.shape != (count,):
+        raise InputError(
+            f"{path}: the labels {key!r} have shape {labels.shape}, and must be one per input, ({count},)."
+        )
+    return labels

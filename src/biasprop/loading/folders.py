@@ -1,0 +1,52 @@
+"""Which files are meant by paths that may be folders of images."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..errors import FileError
+
+__all__ = ["files_of", "images_below", "is_image"]
+
+IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm")
+
+
+def is_image(path: Path) -> bool:
+    """By its name."""
+    return path.suffix.lower() in IMAGES
+
+
+def images_below(folder: Path, skip: Path | None = None) -> list[Path]:
+    """The images in a folder and its sub-folders, in order, but not what lies in ``skip``; links are followed."""
+    found: list[Path] = []
+    seen: set[str] = set()
+    for root, folders, files in os.walk(folder, followlinks=True):
+        real = os.path.realpath(root)
+        folders[:] = [] if real in seen else folders  # a link back up
+        found += [] if real in seen else [Path(root, name) for name in files if is_image(Path(name))]
+        seen.add(real)
+    return sorted(path for path in found if not _within(path, skip))
+
+
+def files_of(inputs: Sequence[Path], skip: Path | None = None) -> list[Path]:
+    """The files themselves, and the images of folders but not what lies in ``skip``.
+
+    Raises:
+        FileError: a path does not exist, or a folder holds no image.
+    """
+    found: list[Path] = []
+    for path in inputs:
+        if path.is_dir():
+            inside = images_below(path, skip)
+            if not inside:
+                raise FileError(f"The folder {path} holds no image ({', '.join(IMAGES)}).")
+            found += inside
+        elif path.is_file():
+            found.append(path)
+        else:
+            raise FileError(f"There is no file or folder {path}.")
+    return found
+
+
+def _within(path: Path, folder: Path | None) -> bool:
+    return folder is not None and folder.resolve() in path.resolve().parents

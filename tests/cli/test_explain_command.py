@@ -1,0 +1,156 @@
+"""``biasprop explain``: real files in, pictures and numbers out, every bad input one message and exit status 2."""
+
+import json
+import zipfile
+
+import numpy as np
+import pytest
+import torch
+from conftest import randomise
+from PIL import Image
+from toys import IMAGE, TABLE, net
+
+import biasprop
+
+
+def test_images(folder, run):
+    status, out, err = run("explain", "images", *IMAGE, "--classes", "classes.txt", "--save", "-o", "out")
+    assert status == 0, err
+    assert "2 predictions explained" in out
+    assert "Accuracy on 2 labelled inputs" in out
+    summary = json.loads((folder / "out" / "summary.json").read_text())
+    assert [row["label"] for row in summary["inputs"]] == ["cat", "dog"]
+    assert all(row["completeness_error"] < 1e-5 for row in summary["inputs"])
+    for name in ("n01_cat", "n02_dog"):
+        with Image.open(folder / "out" / f"{name}.png") as picture:
+            assert min(picture.size) > 800
+        loaded = biasprop.load(folder / "out" / f"{name}.safetensors")
+        assert loaded.attribution.shape == (1, 3, 16, 16)
+    assert loaded.output.item() == pytest.approx(summary["inputs"][1]["output"])
+
+
+def test_files_of_one_name_do_not_overwrite_each_other(folder, run):
+    (folder / "images" / "more").mkdir()
+    (folder / "images" / "n01_cat.png").rename(folder / "images" / "more" / "n02_dog.png")
+    status, _, err = run("explain", "images", *IMAGE, "-o", "out")
+    assert status == 0, err
+    assert {p.name for p in (folder / "out").glob("*.png")} == {"n02_dog.png", "n02_dog_2.png"}
+
+
+def test_photographs_are_never_overwritten_and_results_never_explained(folder, run):
+    photograph = folder / "images" / "n01_cat.png"
+    before = photograph.read_bytes()
+    status, _, err = run("explain", "images", *IMAGE, "-o", "images")
+    assert status == 2
+    assert "also the input" in err
+    status, _, err = run("explain", photograph, *IMAGE, "-o", "images")
+    assert status == 0, err
+    assert photograph.read_bytes() == before
+    (folder / "images" / "n01_cat_2.png").unlink()
+    for _ in range(2):
+        status, out, err = run("explain", ".", *IMAGE, "-o", "out")
+        assert status == 0, err
+        assert "2 predictions explained" in out
+
+
+def test_table_rows(folder, run):
+    status, out, err = run("explain", "table.csv", *TABLE, "--rows", "0:3:2", "-o", "out")
+    assert status == 0, err
+    assert "2 predictions explained" in out
+    assert (folder / "out" / "table_2.png").stat().st_size > 10_000
+
+
+def test_arrays_and_exported_programs(folder, run):
+    model = randomise(net())
+    program = torch.export.export(model, (torch.zeros(2, 3, 16, 16),), dynamic_shapes=({0: torch.export.Dim.AUTO},))
+    torch.export.save(program, folder / "net.pt2")
+    np.savez(folder / "x.npz", x=np.zeros((3, 3, 16, 16), np.float32), y=np.zeros(3))
+    np.save(folder / "u8.npy", np.zeros((2, 16, 16, 3), np.uint8))
+    common = ("--model", "net.pt2", "--target", "1", "--rule", "bias3", "-o", "out")
+    status, out, err = run("explain", "x.npz", "u8.npy", "--key", "x", *common)
+    assert status == 0, err
+    assert "5 predictions explained" in out
+    expected = model(torch.zeros(1, 3, 16, 16))[0, 1].item()
+    rows = json.loads((folder / "out" / "summary.json").read_text())["inputs"]
+    assert rows[0]["output"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_what_is_done_is_kept_when_a_later_input_is_bad(folder, run):
+    (folder / "images" / "z.png").write_bytes(b"not an image")
+    status, _, err = run("explain", "images", *IMAGE, "-o", "out", "--batch-size", 1)
+    assert status == 2
+    assert "z.png as an image" in err
+    assert len(json.loads((folder / "out" / "summary.json").read_text())["inputs"]) == 2
+
+
+class Evil:
+    def __reduce__(self):
+        return (print, ("code ran",))
+
+
+def spoil(folder, what):
+    """Make the file that a bad-input case needs."""
+    if what == "pickle":
+        torch.save({"0.weight": Evil()}, folder / "bad.pt")
+    elif what == "truncated":
+        content = (folder / "net.safetensors").read_bytes()
+        (folder / "bad.safetensors").write_bytes(content[: len(content) // 2])
+    elif what == "text column":
+        (folder / "bad.csv").write_text("age,name\n3,Ann\n")
+    elif what == "unsafe pt2":
+        with zipfile.ZipFile(folder / "bad.pt2", "w") as archive:
+            archive.writestr("bad/data/aotinductor/model/a.so", b"\x7fELF")
+    elif what == "expression":
+        text = json.dumps({"range": {"expr_str": "__import__('os').system('true')"}})
+        with zipfile.ZipFile(folder / "bad.pt2", "w") as archive:
+            archive.writestr("bad/models/model.json", text)
+    elif what == "pickled array":
+        np.save(folder / "bad.npy", np.array([Evil()]), allow_pickle=True)
+    elif what == "locked":
+        (folder / "locked").write_text("a file where the folder should be")
+
+
+BAD = {
+    "pickle": (["images", *IMAGE[:2], "--weights", "bad.pt"], "could run code"),
+    "truncated": (["images", *IMAGE[:2], "--weights", "bad.safetensors"], "Cannot read bad.safetensors"),
+    "misfit": (
+        ["images", *IMAGE[:2], "--weights", "mlp.safetensors"],
+        "do not fit Sequential: missing: 3.weight",
+    ),
+    "no weights": (["images", *IMAGE[:2], "--weights", "nothing.pt"], "no weights file"),
+    "kind of weights": (["images", *IMAGE[:2], "--weights", "table.csv"], "not a weights file"),
+    "no input": (["nothing.png", *IMAGE], "no file or folder nothing.png"),
+    "not an image": (["classes.txt", *IMAGE], "as an image"),
+    "empty folder": ([".git", *IMAGE], "no file or folder"),
+    "text column": (["bad.csv", *TABLE], "'name' holds text"),
+    "missing value": (["table.csv", *TABLE], "row 1: column 'weight' is missing"),
+    "unknown column": (["table.csv", *TABLE, "--drop", "name"], "no column 'name'"),
+    "no rows": (["table.csv", *TABLE, "--rows", "7:9"], "No input was selected"),
+    "pickled array": (["bad.npy", *IMAGE], "without pickle"),
+    "unsafe pt2": (["images", "--model", "bad.pt2"], "could run code"),
+    "expression": (["images", "--model", "bad.pt2"], "not plain arithmetic"),
+    "locked": (["images", *IMAGE, "-o", "locked"], "Cannot write to the folder locked"),
+    "model spec": (["images", "--model", "resnet"], "Unknown model 'resnet'"),
+    "model name": (["images", "--model", "torchvision:nonet"], "Cannot make the model torchvision:nonet"),
+    "module": (["images", "--model", "no_such_module:net"], "Cannot import 'no_such_module'"),
+    "factory": (["images", "--model", "toys:nothing"], "no function or class 'nothing'"),
+    "no module made": (["images", "--model", "toys:not_a_model"], "made a int"),
+    "device": (["images", *IMAGE, "--device", "abacus"], "Cannot use the device"),
+    "rule": (["images", *IMAGE, "--rule", "bias9"], "Unknown rule 'bias9'"),
+    "temperature": (["images", *IMAGE, "--temperature", 0], "positive number"),
+    "target": (["images", *IMAGE, "--target", 17], "out of range"),
+    "target text": (["images", *IMAGE, "--target", "cat"], "'predicted' or an index"),
+    "channels": (["images", *IMAGE, "--mean", "0,0"], "--mean and --std"),
+    "shape": (["images", *IMAGE[:4], "--resize", 0, "--crop", 5], "wrong|capture"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_one_message_and_no_traceback(case, folder, run):
+    spoil(folder, case)
+    args, message = BAD[case]
+    status, out, err = run("explain", *args)
+    assert status == 2
+    assert any(part in err for part in message.split("|")), err
+    assert "Traceback" not in err
+    assert "code ran" not in out + err

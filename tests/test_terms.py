@@ -1,0 +1,20 @@
+"""Which class the network and each of its two terms alone predict."""
+
+import pytest
+import torch
+
+from biasprop.terms import TERMS, predicted_classes
+
+
+def test_logits_of_several_classes():
+    linear, bias = torch.tensor([[1.0, 2, 0], [0, 0, 3]]), torch.tensor([[5.0, 0, 0], [0, 4, 0]])
+    found = predicted_classes(linear, bias)
+    assert found.tolist() == [[0, 1, 0], [1, 2, 1]]
+    assert found.dtype == torch.int64
+    assert found.shape[1] == len(TERMS)
+
+
+@pytest.mark.parametrize("shape", [(3,), (3, 1)])
+def test_the_sign_of_one_logit(shape):
+    linear, bias = torch.tensor([1.0, -1, -1]).reshape(shape), torch.tensor([-2.0, 2, 1]).reshape(shape)
+    assert predicted_classes(linear, bias).tolist() == [[0, 1, 0], [1, 0, 1], [0, 0, 1]]
