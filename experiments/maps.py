@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
 
-from biasprop.plot import CLIP, COLOURS, highlight
+from biasprop.report import CLIP, COLOURS, highlight
 
 from .subjects import Subject
 

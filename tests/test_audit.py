@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from biasprop.archive import read_tensors, write_tensors
 from conftest import randomise
 from scipy.stats import binomtest
 from torch import nn
@@ -11,7 +12,6 @@ from torch.func import jacrev, vmap
 
 import biasprop
 from biasprop import FileError, InputError, TargetError
-from biasprop.archive import read_tensors, write_tensors
 
 
 def classifier(outputs=4):

@@ -6,6 +6,8 @@ import sys
 
 import pytest
 import torch
+from biasprop.pieces import Settings
+from biasprop.windows import convolution_windows, product_windows, transposed_windows
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import nn
@@ -13,9 +15,7 @@ from torch import nn
 import biasprop
 from biasprop.kernels import streaming
 from biasprop.kernels.layout import Layout
-from biasprop.pieces import Settings
 from biasprop.rules import Compensation, EqualShare, PositiveShare
-from biasprop.windows import convolution_windows, product_windows, transposed_windows
 
 fused = pytest.importorskip("biasprop.kernels.fused")
 

@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-
 from biasprop.terms import TERMS, predicted_classes
 
 

@@ -4,10 +4,9 @@ import json
 
 import numpy as np
 import pytest
+from biasprop.archive import read_tensors
 from PIL import Image
 from toys import IMAGE, TABLE
-
-from biasprop.archive import read_tensors
 
 AUDIT = [*IMAGE, "--classes", "classes.txt"]
 

@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Sequence
 from os import PathLike
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from ..propagation import Swept
 from ..report import draw, summarize
 from ..results import Decomposition, read_decomposition, write_decomposition
+from ..results.targets import X
 from ..rules import Rule, name_of, temperature_of
 
 if TYPE_CHECKING:
@@ -15,11 +16,11 @@ if TYPE_CHECKING:
 __all__ = ["Explanation", "load"]
 
 
-class Explanation(Decomposition):
-    """A complete explanation of a batch of ``N`` predictions; see `biasprop.results.Decomposition` for what it holds."""
+class Explanation(Decomposition[X]):
+    """A complete explanation of ``N`` predictions; see `biasprop.results.Decomposition` for what it holds."""
 
     @classmethod
-    def of(cls, swept: Swept, rule: Rule, single: bool, again: Callable[..., Self]) -> Self:
+    def of(cls, swept: Swept, rule: Rule, single: bool, again: "Callable[..., Explanation[Any]]") -> Self:
         """What a sweep has brought to the inputs, or to hidden tensors."""
         return cls(
             parts=swept.parts,
@@ -34,6 +35,18 @@ class Explanation(Decomposition):
             temperature=temperature_of(rule),
             again=again,
         )
+
+    def at(self, *names: str) -> "Explanation[Any]":
+        """The same quantities at hidden tensors (Lemma 1), by module path (``"features.3"``) or operation name.
+
+        The sweep runs again and stops there. If the tensors are a full cut of the network, their attributions add up
+        to f(x); otherwise ``bypassed`` says how much of f(x) goes past them. A tensor for one name, tuples for several.
+
+        Raises:
+            SourceError: no tensor has that name; the model's weights have changed; or this explanation was loaded
+                from a file.
+        """
+        return cast(Explanation[Any], super().at(*names))
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write a safetensors file, atomically; `biasprop.load` reads it back (without the model).
@@ -64,7 +77,7 @@ class Explanation(Decomposition):
         return f"Explanation({len(self)} example{'s' * (len(self) != 1)}, {shapes}, rule={self.rule!r})"
 
 
-def load(path: str | PathLike[str]) -> Explanation:
+def load(path: str | PathLike[str]) -> Explanation[Any]:
     """Read an explanation that `Explanation.save` wrote (without the model).
 
     Raises:

@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
-import warnings
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +17,7 @@ from ..kernels import Settings
 from ..operations import Operations
 from ..propagation import SourceFilter, Tape, Target, Targets, bias_sources, choose, linearize, select, sweep
 from ..results import Sources, require_complete
+from ..results.targets import X
 from ..rules import Rule, make_rule
 from .explanation import Explanation
 from .inputs import checked, signature
@@ -28,8 +28,6 @@ MEMORY_BUDGET = 512 * 2**20
 """Bytes that the temporaries of the sweep may take beyond what the gradient itself needs."""
 
 GRAPHS = 32  # captured graphs that one explainer keeps
-
-Inputs = Tensor | tuple[Tensor, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +46,7 @@ class Request:
 
 def explain(
     model: nn.Module,
-    x: Inputs,
+    x: X,
     target: Target = "predicted",
     rule: str | Rule = "bias1",
     temperature: float = 1.0,
@@ -61,7 +59,7 @@ def explain(
     operations: Operations | None = None,
     memory_budget: int = MEMORY_BUDGET,
     compiled: bool = True,
-) -> Explanation:
+) -> Explanation[X]:
     """Explain a prediction exactly: ``f(x) = sum(w * x) + sum(beta)``, with ``beta`` the bias of each input feature.
 
     The one-call form of `Explainer`: captures the model (0.5 to 10 s for an ImageNet network) and explains ``x``.
@@ -108,7 +106,7 @@ def explain(
 
 def explainer(
     model: nn.Module,
-    example: Inputs,
+    example: Tensor | tuple[Tensor, ...],
     additional_forward_args: Any = None,
     *,
     operations: Operations | None = None,
@@ -155,7 +153,7 @@ class Explainer:
 
     def __call__(
         self,
-        x: Inputs,
+        x: X,
         target: Target = "predicted",
         rule: str | Rule = "bias1",
         temperature: float = 1.0,
@@ -165,7 +163,7 @@ class Explainer:
         sources: SourceFilter = None,
         zero_others: bool = False,
         at: str | Sequence[str] | None = None,
-    ) -> Explanation:
+    ) -> Explanation[X]:
         """Explain ``x``; the arguments, the result and the errors are those of `explain`."""
         settings = Settings(make_rule(rule, temperature), self.memory_budget, self.compiled)
         inputs, extras = self.check(x, additional_forward_args)
@@ -173,7 +171,7 @@ class Explainer:
         request = Request(inputs, extras, single, target, targets, settings, sources, zero_others)
         return self._explained(request, *((at,) if isinstance(at, str) else at or ()))
 
-    def _explained(self, request: Request, *at: str) -> Explanation:
+    def _explained(self, request: Request, *at: str) -> Explanation[Any]:
         """The explanation at hidden tensors, or at the inputs."""
         with _exactly(request.inputs):
             graph = self.graph(request.inputs, request.extras)
@@ -183,7 +181,7 @@ class Explainer:
             swept = sweep(tape, functional, request.settings, choice)
         single = len(tape.cut) == 1 if at else request.single
         again = partial(self._explained, request)
-        explanation = Explanation.of(swept, request.settings.rule, single, again)
+        explanation: Explanation[Any] = Explanation.of(swept, request.settings.rule, single, again)
         require_complete(explanation)
         return explanation
 
@@ -192,7 +190,7 @@ class Explainer:
         cut = list(dict.fromkeys(graph.find(name) for name in at))
         return linearize(graph, parameters, inputs, extras, self.operations, cut)
 
-    def split(self, x: Inputs, additional_forward_args: Any = None) -> tuple[Any, Any]:
+    def split(self, x: Tensor | tuple[Tensor, ...], additional_forward_args: Any = None) -> tuple[Any, Any]:
         """``(J x, b)`` for every output at once: one forward-mode product (mathematics, section 6).
 
         Returns:
@@ -208,7 +206,9 @@ class Explainer:
             f, jx = torch.func.jvp(network, primal, primal)[:2]
         return jx, pytree.tree_map(torch.sub, f, jx)
 
-    def sources(self, x: Inputs, target: Target = "predicted", additional_forward_args: Any = None) -> Sources:
+    def sources(
+        self, x: Tensor | tuple[Tensor, ...], target: Target = "predicted", additional_forward_args: Any = None
+    ) -> Sources:
         """The table of bias sources alone, at the cost of one gradient: nothing is attributed to the input.
 
         The same amounts as in `Explanation.sources`.

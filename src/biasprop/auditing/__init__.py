@@ -1,7 +1,7 @@
 """Audits: how much of a classifier's predictions is bias, over a labelled data set (the paper's Table 1).
 
-The auditor examines batches, the ledger keeps what is done, findings are the result, and its picture is drawn from them.
-Uses `biasprop.attribution`, `biasprop.metrics` for labels, and the colours of `biasprop.report`.
+The auditor examines batches, the ledger keeps what is done, findings are the result, and the picture is drawn from
+them. Uses `biasprop.attribution`, `biasprop.metrics` for labels, and the colours of `biasprop.report`.
 """
 
 from .auditor import Audit, audit

@@ -47,7 +47,7 @@ def spread(
 
 
 def spread_components(m: Tensor, h: Tensor, support: Tensor, beta: Tensor, settings: Settings) -> Tensor:
-    """See `biasprop.kernels.spread_components`; any device, dtype and rule, in blocks that respect the memory budget."""
+    """See `biasprop.kernels.spread_components`; any device, dtype and rule, in blocks within the memory budget."""
     out = m.new_empty(len(m), *beta.shape)
     room = settings.memory_budget // (16 * beta.element_size())
     if beta.device.type == "cpu":

@@ -9,8 +9,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from ..graph import abbreviate
 from ..errors import FileError
+from ..graph import abbreviate
 
 __all__ = ["load_weights"]
 

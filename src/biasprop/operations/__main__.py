@@ -15,8 +15,9 @@ def table() -> str:
 def _lines() -> Iterator[str]:
     yield "# Supported operations"
     yield ""
-    yield "Generated from the registry by `python -m biasprop.operations`; names are those of `torch.ops.aten`. *Degree*"
-    yield "is how the result scales when the inputs are multiplied by a positive number (inputs have degree 1, constants 0)."
+    yield "Generated from the families by `python -m biasprop.operations`; names are those of `torch.ops.aten`."
+    yield "*Degree* is how the result scales when the inputs are multiplied by a positive number: inputs have degree 1,"
+    yield "constants 0, and what has none breaks homogeneity."
     yield ""
     yield "| family | treatment | degree | operations |"
     yield "|---|---|---|---|"

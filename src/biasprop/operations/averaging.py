@@ -5,6 +5,7 @@ dimension: which inputs an output reads, and with which weights.
 """
 
 from functools import partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -111,7 +112,11 @@ def interpolation(call: Call, cubic: bool = False) -> LocalModel:
         # Along one dimension; torch has cubic interpolation for two only.
         units = _units(n).movedim(1, 2)[..., None] if cubic else _units(n)
         one = (1,) if cubic else ()
-        how = {"scale_factor": (scales[i], *map(float, one))} if isinstance(scales, list | tuple) else {"size": (length, *one)}
+        how: Any = (
+            {"scale_factor": (scales[i], *map(float, one))}
+            if isinstance(scales, list | tuple)
+            else {"size": (length, *one)}
+        )
         matrix = F.interpolate(units, mode="bicubic" if cubic else "linear", align_corners=align, **how)
         matrices.append((matrix[:, :, :, 0] if cubic else matrix).reshape(n, length).T)
     return _separable(call, [sparse_rows(m) for m in matrices])

@@ -119,8 +119,8 @@ def plus_product(call: Scaling, inverse: bool = False) -> Degree:
     second = None if one is None or (two is None and not inverse) else one + (-1 if inverse else 1) * (two or 0.0)
     depends = isinstance(call.args[0], Node), any(isinstance(a, Node) for a in call.args[1:3])
     pairs = [(d, active) for d, active in zip((first, second), depends, strict=True) if d is not None]
-    sets = ({d for d, active in pairs if active is which} for which in (True, False))
-    return joined(*sets, "adds a constant to what has degree {}")
+    active, constants = ({d for d, depends in pairs if depends is which} for which in (True, False))
+    return joined(active, constants, "adds a constant to what has degree {}")
 
 
 def interpolated(call: Scaling) -> Degree:

@@ -34,7 +34,7 @@ class Family:
     @property
     def name(self) -> str:
         """Of the linearisation."""
-        return _function(self.linearize).__name__
+        return str(_function(self.linearize).__name__)
 
     @property
     def treatment(self) -> str:

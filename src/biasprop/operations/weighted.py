@@ -86,7 +86,9 @@ class Geometry:
         tables = []
         for i, (size, length, taps) in enumerate(zip(sizes, out, kernel, strict=True)):
             around = self.dilation[i] * (taps - 1)
-            before = {"same": around // 2, "valid": 0}[self.padding] if isinstance(self.padding, str) else self.padding[i]
+            before = (
+                {"same": around // 2, "valid": 0}[self.padding] if isinstance(self.padding, str) else self.padding[i]
+            )
             tables.append(make(size, length, taps, self.stride[i], before, self.dilation[i]))
         return product_windows(tables, sizes)
 
@@ -150,8 +152,6 @@ FAMILIES = (
     Family(addmm, partial(degrees.with_bias, factors=(1, 2), bias=0), "addmm"),
     Family(matmul, degrees.contracted, "matmul mm"),
     Family(convolution, _BIASED, "conv1d conv2d conv3d"),
-    Family(
-        partial(convolution, geometry=TRANSPOSED), _BIASED, "conv_transpose1d conv_transpose2d conv_transpose3d"
-    ),
+    Family(partial(convolution, geometry=TRANSPOSED), _BIASED, "conv_transpose1d conv_transpose2d conv_transpose3d"),
     Family(partial(convolution, geometry=GENERAL), _BIASED, "convolution"),
 )

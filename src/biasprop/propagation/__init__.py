@@ -6,11 +6,11 @@ makes a linear functional of the target; `sweep` carries ``(g, beta)`` from it b
 """
 
 from .choice import EVERY, Choice, SourceFilter, choose
+from .functional import Functional, select
 from .linearization import linearize
 from .selection import Target, Targets, chosen_index
 from .sweeping import Swept, bias_sources, sweep
 from .tape import Step, Tape
-from .functional import Functional, select
 
 __all__ = [
     "EVERY",

@@ -78,7 +78,7 @@ def _checked(indices: Tensor, trailing: torch.Size) -> tuple[Tensor, ...]:
         wrong = (indices[:, dim] >= size) | (indices[:, dim] < -size)
         if wrong.any():
             raise TargetError(
-                f"Target {int(indices[:, dim][wrong][0])} is out of range: dimension {dim + 1} of the output has {size} "
-                "entries."
+                f"Target {int(indices[:, dim][wrong][0])} is out of range: dimension {dim + 1} of the output has "
+                f"{size} entries."
             )
     return tuple(indices[:, dim] % size for dim, size in enumerate(trailing))

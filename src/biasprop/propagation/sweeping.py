@@ -82,9 +82,7 @@ def sweep(tape: Tape, functional: Functional, settings: Settings, choice: Choice
     parts = tuple(
         Part(node.name, *_reached(done, node), node.batch_dim or 0, node in inputs) for node in tape.cut or inputs
     )
-    return Swept(
-        functional.axis, functional.value, parts, done.sources, done.unattributed, done.withheld, bypassed
-    )
+    return Swept(functional.axis, functional.value, parts, done.sources, done.unattributed, done.withheld, bypassed)
 
 
 def _reached(passage: _Passage, node: Node) -> tuple[Tensor, Tensor, Tensor]:

@@ -1,7 +1,7 @@
 """Bars of amounts: the equation, and where b comes from."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..results import Decomposition
 from .style import BLUE, GREY, RED, open_frame, plain
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 __all__ = ["draw_equation", "draw_sources"]
 
 
-def draw_equation(axis: "Axes", explanation: Decomposition, example: int) -> None:
+def draw_equation(axis: "Axes", explanation: Decomposition[Any], example: int) -> None:
     """``w . x``, ``b`` and their sum."""
     f, b = explanation.output[example].item(), explanation.bias[example].item()
     past = explanation.bypassed[example].item()
@@ -21,7 +21,7 @@ def draw_equation(axis: "Axes", explanation: Decomposition, example: int) -> Non
     axis.set_title("f(x) = w . x + b")
 
 
-def draw_sources(axis: "Axes", explanation: Decomposition, example: int, most: int = 8) -> None:
+def draw_sources(axis: "Axes", explanation: Decomposition[Any], example: int, most: int = 8) -> None:
     """The largest bias sources."""
     amounts = explanation.sources.amounts[example].tolist()
     rows = sorted(zip(explanation.sources.names, amounts, strict=True), key=lambda row: -abs(row[1]))

@@ -16,7 +16,6 @@ from .style import BLUE, GREY, RED, Array, figure_of, plain, rgb
 from .summary import equation, feature_name
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 __all__ = ["CLIP", "COLOURS", "draw", "highlight"]
@@ -27,7 +26,7 @@ NAMES = ("w * x", "beta", "w * x + beta")
 
 
 def draw(
-    explanation: Decomposition,
+    explanation: Decomposition[Any],
     example: int = 0,
     *,
     part: int = 0,

@@ -1,13 +1,14 @@
 """The short text of an explanation: what a person can repeat to a colleague."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from ..results import Decomposition, Part
 
 __all__ = ["equation", "feature_name", "summarize"]
 
 
-def equation(explanation: Decomposition, example: int) -> str:
+def equation(explanation: Decomposition[Any], example: int) -> str:
     """``f(x) = 12.34 = w.x 1.60 + b 10.74 (b is 87 % of f)``."""
     f, b = explanation.output[example].item(), explanation.bias[example].item()
     past = explanation.bypassed[example].item()
@@ -29,7 +30,7 @@ def feature_name(part: Part, flat: int, feature_names: Sequence[str] | None = No
 
 
 def summarize(
-    explanation: Decomposition,
+    explanation: Decomposition[Any],
     feature_names: Sequence[str] | None = None,
     examples: int = 3,
     features: int = 5,
@@ -56,7 +57,7 @@ def summarize(
     return "\n".join(lines)
 
 
-def _several(explanation: Decomposition, names: Sequence[str] | None, examples: int, features: int) -> str:
+def _several(explanation: Decomposition[Any], names: Sequence[str] | None, examples: int, features: int) -> str:
     """One text for each target, the first few."""
     targets = explanation.output.shape[1]
     texts = [summarize(explanation.for_target(j), names, examples, features) for j in range(min(targets, 3))]
@@ -64,7 +65,7 @@ def _several(explanation: Decomposition, names: Sequence[str] | None, examples: 
     return "\n".join([f"{targets} targets", *texts, *more])
 
 
-def _largest(explanation: Decomposition, example: int, names: Sequence[str] | None, count: int) -> list[str]:
+def _largest(explanation: Decomposition[Any], example: int, names: Sequence[str] | None, count: int) -> list[str]:
     """The features with the largest complete attribution."""
     found = []
     for part in explanation.parts:

@@ -16,10 +16,10 @@ __all__ = ["FORMAT", "read_decomposition", "write_decomposition"]
 
 FORMAT = "biasprop-explanation-1"
 
-D = TypeVar("D", bound=Decomposition)
+D = TypeVar("D", bound=Decomposition[Any])
 
 
-def write_decomposition(found: Decomposition, path: str | PathLike[str]) -> None:
+def write_decomposition(found: Decomposition[Any], path: str | PathLike[str]) -> None:
     """Write an explanation to ``path``, atomically; tensors have the shapes that the user sees.
 
     Raises:
@@ -65,7 +65,9 @@ def _made(header: dict[str, Any], tensors: dict[str, Tensor], kind: type[D]) -> 
     chosen = header["target"] if several else [header["target"]]
     axis = TargetAxis(tuple(_index(one) for one in chosen), several)
     amounts = axis.inward(tensors["sources"])
-    table = [BiasSource(str(name), str(operation), amounts[..., i]) for i, (name, operation) in enumerate(header["sources"])]
+    table = [
+        BiasSource(str(name), str(operation), amounts[..., i]) for i, (name, operation) in enumerate(header["sources"])
+    ]
     parts = []
     for i, (name, dim) in enumerate(zip(header["names"], header["batch_dims"], strict=True)):
         weight, beta = (axis.inward(tensors[f"{i}.{what}"], int(dim)) for what in ("weight", "beta"))

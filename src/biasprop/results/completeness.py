@@ -1,5 +1,7 @@
 """What must hold of every explanation: a sum that misses is an error too."""
 
+from typing import Any
+
 import torch
 
 from ..errors import CompletenessError
@@ -8,7 +10,7 @@ from .decomposition import Decomposition
 __all__ = ["require_complete"]
 
 
-def require_complete(explanation: Decomposition) -> None:
+def require_complete(explanation: Decomposition[Any]) -> None:
     """The last line of defence: the parts are finite and add up, and so do the sources.
 
     Raises:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Any, Generic, Self, cast
 
 import torch
 from torch import Tensor
@@ -11,16 +11,13 @@ from ..errors import InputError, SourceError
 from .part import Part
 from .regions import Regions, sum_regions
 from .sources import BiasSource, Sources
-from .targets import TargetAxis
+from .targets import TargetAxis, X
 
-__all__ = ["Decomposition", "Tensors"]
-
-Tensors = Tensor | tuple[Tensor, ...]
-"""A tensor for one attributed tensor, a tuple for several."""
+__all__ = ["Decomposition"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Decomposition:
+class Decomposition(Generic[X]):
     """A batch of ``N`` predictions taken apart completely (mathematics, section 1).
 
     ``sum(weight_attribution) + sum(bias_attribution) + unattributed + withheld + bypassed = output``, where the last
@@ -52,42 +49,42 @@ class Decomposition:
     axis: TargetAxis
     rule: str
     temperature: float | None
-    again: Callable[..., Self] | None = None
+    again: "Callable[..., Decomposition[Any]] | None" = None
 
     def __len__(self) -> int:
         return self.values.shape[1]
 
-    def _collect(self, of: Callable[[Part], Tensor]) -> Tensors:
+    def _collect(self, of: Callable[[Part], Tensor]) -> X:
         values = tuple(self.axis.outward(of(part), part.batch_dim) for part in self.parts)
-        return values[0] if self.single else values
+        return cast(X, values[0] if self.single else values)
 
     def _sums(self, of: Callable[[Part], Tensor]) -> Tensor:
         """Over everything but targets and examples, ``(J, N)``."""
         return torch.stack([p.by_example(of(p), len(self)).sum(2) for p in self.parts]).sum(0)
 
     @property
-    def input(self) -> Tensors:
+    def input(self) -> X:
         """What was attributed to: x, or the hidden tensor."""
         values = tuple(part.value for part in self.parts)
-        return values[0] if self.single else values
+        return cast(X, values[0] if self.single else values)
 
     @property
-    def weight(self) -> Tensors:
+    def weight(self) -> X:
         """``w = df/dx``, like x."""
         return self._collect(lambda p: p.weight)
 
     @property
-    def weight_attribution(self) -> Tensors:
+    def weight_attribution(self) -> X:
         """``w * x``, like x."""
         return self._collect(lambda p: p.product)
 
     @property
-    def bias_attribution(self) -> Tensors:
+    def bias_attribution(self) -> X:
         """``beta``, like x: the share of the bias b that belongs to each feature."""
         return self._collect(lambda p: p.beta)
 
     @property
-    def attribution(self) -> Tensors:
+    def attribution(self) -> X:
         """``w * x + beta``, like x: the complete attribution."""
         return self._collect(lambda p: p.product + p.beta)
 
@@ -148,7 +145,7 @@ class Decomposition:
         """Whether this explains several targets (``targets=``)."""
         return self.axis.several
 
-    def at(self, *names: str) -> Self:
+    def at(self, *names: str) -> "Decomposition[Any]":
         """The same quantities at hidden tensors (Lemma 1), by module path (``"features.3"``) or operation name.
 
         The sweep runs again and stops there. If the tensors are a full cut of the network, their attributions add up
@@ -199,10 +196,17 @@ class Decomposition:
 
     def _cut(self, cut: Callable[[Tensor], Tensor]) -> Self:
         """With everything that is ``(J, N)`` cut."""
-        amounts = {name: cut(getattr(self, name)) for name in ("values", "lost", "left_out", "past")}
-        return replace(self, **amounts, table=[replace(s, amount=cut(s.amount)) for s in self.table], again=None)
+        return replace(
+            self,
+            values=cut(self.values),
+            lost=cut(self.lost),
+            left_out=cut(self.left_out),
+            past=cut(self.past),
+            table=[replace(s, amount=cut(s.amount)) for s in self.table],
+            again=None,
+        )
 
-    def regions(self, labels: Any) -> Regions:
+    def regions(self, labels: Any) -> Regions[X]:
         """Sums over patches or over a region map; they stay complete.
 
         Args:
@@ -213,8 +217,8 @@ class Decomposition:
             InputError: labels are not integers, negative, or do not fit the attributed tensor.
         """
         if self.single:
-            return Regions(*sum_regions(self.parts[0], labels, self.axis))
+            return Regions(*(cast(X, kind) for kind in sum_regions(self.parts[0], labels, self.axis)))
         if not isinstance(labels, tuple) or len(labels) != len(self.parts):
             raise InputError(f"This explanation has {len(self.parts)} tensors: give a tuple of as many region maps.")
         summed = [sum_regions(p, one, self.axis) for p, one in zip(self.parts, labels, strict=True)]
-        return Regions(*zip(*summed, strict=True))
+        return Regions(*(cast(X, tuple(kind)) for kind in zip(*summed, strict=True)))

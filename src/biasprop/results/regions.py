@@ -5,20 +5,21 @@ Attributions add up, so sums over regions are exact and are what a person reads 
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, cast
 
 import torch
 from torch import Tensor
+from torch.utils import _pytree as pytree
 
 from ..errors import InputError
 from .part import Part
-from .targets import TargetAxis
+from .targets import TargetAxis, X
 
 __all__ = ["Regions", "patches", "sum_regions"]
 
 
 @dataclass(frozen=True, eq=False)
-class Regions:
+class Regions(Generic[X]):
     """Attributions summed over ``R`` regions; ``(N, R)``, or ``(N, J, R)`` with J targets (a tuple for several inputs).
 
     Attributes:
@@ -27,17 +28,14 @@ class Regions:
         bias_attribution: sums of ``beta``.
     """
 
-    labels: Any
-    weight_attribution: Any
-    bias_attribution: Any
+    labels: X
+    weight_attribution: X
+    bias_attribution: X
 
     @property
-    def attribution(self) -> Any:
+    def attribution(self) -> X:
         """Sums of ``w * x + beta``."""
-        if isinstance(self.weight_attribution, tuple):
-            pairs = zip(self.weight_attribution, self.bias_attribution, strict=True)
-            return tuple(w + b for w, b in pairs)
-        return self.weight_attribution + self.bias_attribution
+        return cast(X, pytree.tree_map(torch.add, self.weight_attribution, self.bias_attribution))
 
     def __repr__(self) -> str:
         sums = self.weight_attribution if isinstance(self.weight_attribution, tuple) else (self.weight_attribution,)
@@ -47,7 +45,10 @@ class Regions:
 
     def paint(self, sums: Tensor) -> Tensor:
         """The sums of one example, ``(R,)``, laid back over the region map: a tensor like ``labels``."""
-        return sums[self.labels.to(sums.device)]
+        labels = self.labels
+        if isinstance(labels, tuple):
+            raise InputError("These are regions of several tensors: paint one, as sums[labels[i]].")
+        return sums[labels.to(sums.device)]
 
 
 def patches(shape: torch.Size | tuple[int, ...], size: int) -> Tensor:

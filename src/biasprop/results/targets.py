@@ -1,12 +1,15 @@
 """The dimension of targets, in one place: in front inside, ``(J, *shape)``; behind the batch, or none, for the user."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
-__all__ = ["TargetAxis", "by_example", "like_tensor"]
+__all__ = ["TargetAxis", "X", "by_example", "like_tensor"]
+
+X = TypeVar("X", bound=Tensor | tuple[Tensor, ...])
+"""What is attributed to: a tensor, or several in a tuple; so are the attributions."""
 
 
 def by_example(values: Tensor, batch_dim: int | None, batch: int) -> Tensor:

@@ -98,7 +98,9 @@ def make_rule(rule: str | Rule, temperature: float = 1.0) -> Rule:
         if temperature != 1.0:
             raise RuleError("A rule object carries its own temperature: leave temperature=1.0.")
         return rule
-    known = ", ".join(f"{name!r} ({(kind.__doc__ or '').partition('(')[2].partition(',')[0]})" for name, kind in NAMES.items())
+    known = ", ".join(
+        f"{name!r} ({(kind.__doc__ or '').partition('(')[2].partition(',')[0]})" for name, kind in NAMES.items()
+    )
     raise RuleError(
         f"Unknown rule {rule!r}. Use {known}, or an object with a method alpha(m, h); see biasprop.rules.Rule."
     )

@@ -50,7 +50,7 @@ class Verdict:
 
     accuracy: dict[str, float]
     bias_share: Tensor
-    explanation: Explanation
+    explanation: Explanation[Tensor]
 
 
 def demo(
@@ -174,7 +174,7 @@ def _judge(subject: Subject, rule: str) -> Verdict:
     return Verdict(accuracy, share, explainer(subject.x[:64], rule=rule))
 
 
-def _digit_grid(subject: Subject, explanation: Explanation, rows: int = 4) -> Figure:
+def _digit_grid(subject: Subject, explanation: Explanation[Tensor], rows: int = 4) -> Figure:
     figure = Figure(figsize=(10.5, 2.3 * rows), layout="constrained")
     grid = figure.subplots(rows, 4)
     first_of_each = [int((subject.y[: len(explanation.output)] == digit).nonzero()[0]) for digit in range(rows)]

@@ -109,7 +109,7 @@ class _Results:
             self.correct[name] += n
         self.labelled += len(known)
 
-    def add(self, explanation: Explanation, i: int, item: Item) -> None:
+    def add(self, explanation: Explanation[Tensor], i: int, item: Item) -> None:
         """Example ``i``, which explains the item: a row of the summary, a line, a picture, a file."""
         chosen = explanation.target[i] if isinstance(explanation.target, list) and explanation.target else 0
         label = self.names.label(item)
