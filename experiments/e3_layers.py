@@ -64,7 +64,7 @@ def _network(config: Config, subject: Subject) -> tuple[dict[str, Any], Figure]:
         sum(whole.sources[name].amount for name in names).double().mean().item()  # type: ignore[union-attr]
         for _, _, names in groups
     ]
-    found = {
+    found: dict[str, Any] = {
         "origin": subject.origin,
         "images": len(x),
         "layers": len(layers),

@@ -4,7 +4,6 @@ import json
 
 import pytest
 import torch
-from biasprop.archive import read_tensors, write_tensors
 from conftest import randomise
 from scipy.stats import binomtest
 from torch import nn
@@ -12,6 +11,7 @@ from torch.func import jacrev, vmap
 
 import biasprop
 from biasprop import FileError, InputError, TargetError
+from biasprop.files import read_tensors, write_tensors
 
 
 def classifier(outputs=4):

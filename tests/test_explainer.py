@@ -12,6 +12,7 @@ from torch import nn
 
 import biasprop
 from biasprop import SourceError
+from biasprop.rules import Compensation, EqualShare, PositiveShare
 
 
 def small_cnn() -> nn.Module:
@@ -72,12 +73,15 @@ class Residual(nn.Module):
 
 
 @settings(max_examples=25, deadline=None)
-@given(networks(), st.sampled_from(["bias1", "bias2", "bias3"]), st.floats(0.05, 20), st.floats(0.01, 100))
-def test_random_networks_are_complete(network, rule, temperature, scale):
+@given(
+    networks(), st.sampled_from([Compensation, EqualShare, PositiveShare]), st.floats(0.05, 20), st.floats(0.01, 100)
+)
+def test_random_networks_are_complete(network, kind, temperature, scale):
+    rule = kind() if kind is PositiveShare else kind(temperature)
     model, shape = network
     x = torch.randn(2, *shape).double() * scale
     x[0, :, : shape[1] // 2] = 0
-    assert_exact(model, x, 1, tolerance=1e-10, rule=rule, temperature=temperature)
+    assert_exact(model, x, 1, tolerance=1e-10, rule=rule)
 
 
 @pytest.mark.parametrize("rule", ["bias1", "bias2", "bias3"])
@@ -205,8 +209,8 @@ def test_a_model_that_casts_to_half_precision_inside():
 def test_huge_components_do_not_overflow():
     model = nn.Sequential(nn.Linear(3, 3), nn.ReLU(), nn.Linear(3, 1)).eval()
     x = torch.tensor([[3e4, -2e4, 1e4]])
-    for rule in ("bias1", "bias2", "bias3"):
-        explanation = biasprop.explain(model, x, rule=rule, temperature=1e-3)
+    for rule in (Compensation(1e-3), EqualShare(1e-3), PositiveShare()):
+        explanation = biasprop.explain(model, x, rule=rule)
         assert explanation.bias_attribution.isfinite().all()
         assert explanation.completeness_error.max() < 1e-5
 

@@ -102,7 +102,7 @@ def test_a_failed_save_leaves_the_old_file(image, tmp_path, monkeypatch):
     def fail(*_):
         raise OSError("disk full")
 
-    monkeypatch.setattr("biasprop.archive.save_file", fail)
+    monkeypatch.setattr("biasprop.files.save_file", fail)
     with pytest.raises(FileError, match="disk full"):
         image.save(path)
     assert path.read_bytes() == b"old"

@@ -6,15 +6,13 @@ import sys
 
 import pytest
 import torch
-from biasprop.pieces import Settings
-from biasprop.windows import convolution_windows, product_windows, transposed_windows
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
 import biasprop
-from biasprop.kernels import streaming
-from biasprop.kernels.layout import Layout
+from biasprop.kernels import Layout, Settings, streaming
+from biasprop.local_models.windows import convolution_windows, product_windows, transposed_windows
 from biasprop.rules import Compensation, EqualShare, PositiveShare
 
 fused = pytest.importorskip("biasprop.kernels.fused")
@@ -81,8 +79,8 @@ def test_a_join_equals_the_streaming_form(operands, targets, size, rule, seed):
     h = torch.randn(40) * (torch.rand(40) < 0.7)
     support = (m != 0) | (torch.rand(operands, 40) < 0.5)
     beta = torch.randn(targets, 40) * (torch.rand(40) < 0.7)
-    received = fused.split(m, h, support, beta, Settings(rule, BUDGET))
-    expected = streaming.split(m.double(), h.double(), support, beta.double(), Settings(rule, BUDGET))
+    received = fused.spread_components(m, h, support, beta, Settings(rule, BUDGET))
+    expected = streaming.spread_components(m.double(), h.double(), support, beta.double(), Settings(rule, BUDGET))
     assert (received - expected).abs().sum() <= 1e-5 * expected.abs().sum()
     torch.testing.assert_close(received.sum(0), beta)
 

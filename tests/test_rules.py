@@ -2,12 +2,11 @@
 
 import pytest
 import torch
-from biasprop.shares import shares
 from torch import nn
 
 import biasprop
 from biasprop import RuleError
-from biasprop.rules import Compensation, EqualShare, PositiveShare
+from biasprop.rules import Compensation, EqualShare, PositiveShare, shares
 
 M = torch.tensor([[1.0, -2.0, 0.0, 3.0]]).double()
 

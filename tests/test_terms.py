@@ -2,7 +2,8 @@
 
 import pytest
 import torch
-from biasprop.terms import TERMS, predicted_classes
+
+from biasprop.auditing import TERMS, predicted_classes
 
 
 def test_logits_of_several_classes():

@@ -4,9 +4,10 @@ import json
 
 import numpy as np
 import pytest
-from biasprop.archive import read_tensors
 from PIL import Image
 from toys import IMAGE, TABLE
+
+from biasprop.files import read_tensors
 
 AUDIT = [*IMAGE, "--classes", "classes.txt"]
 
