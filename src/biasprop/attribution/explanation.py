@@ -1,9 +1,14 @@
 """What `explain` returns: a complete decomposition, and how it is shown and kept."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from os import PathLike
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Any, Self
 
+import torch
+from torch import Tensor
+
+from ..errors import SourceError
 from ..propagation import Swept
 from ..report import draw, summarize
 from ..results import Decomposition, read_decomposition, write_decomposition
@@ -16,8 +21,14 @@ if TYPE_CHECKING:
 __all__ = ["Explanation", "load"]
 
 
+@dataclass(frozen=True, eq=False, repr=False)
 class Explanation(Decomposition[X]):
-    """A complete explanation of ``N`` predictions; see `biasprop.results.Decomposition` for what it holds."""
+    """A complete explanation of ``N`` predictions; see `biasprop.results.Decomposition` for what it holds.
+
+    ``again`` runs the sweep once more to hidden tensors; None for one that was loaded, or cut out of another.
+    """
+
+    again: "Callable[..., Explanation[Any]] | None" = None
 
     @classmethod
     def of(cls, swept: Swept, rule: Rule, single: bool, again: "Callable[..., Explanation[Any]]") -> Self:
@@ -46,7 +57,16 @@ class Explanation(Decomposition[X]):
             SourceError: no tensor has that name; the model's weights have changed; or this explanation was loaded
                 from a file.
         """
-        return cast(Explanation[Any], super().at(*names))
+        if self.again is None:
+            raise SourceError("This explanation was loaded or cut out of a batch and has no model: explain again.")
+        hidden = self.again(*names)
+        tolerance = 1e-9 if self.values.dtype == torch.float64 else 1e-4
+        if ((hidden.values - self.values).abs() > tolerance * self.values.abs().max()).any():
+            raise SourceError("The model has changed since this explanation was made: explain again.")
+        return hidden
+
+    def _cut(self, cut: Callable[[Tensor], Tensor]) -> Self:
+        return replace(super()._cut(cut), again=None)
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write a safetensors file, atomically; `biasprop.load` reads it back (without the model).

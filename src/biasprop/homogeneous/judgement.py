@@ -1,8 +1,8 @@
 """Is a network nonnegatively homogeneous, ``F(a x) = a^k F(x)`` for ``a > 0``, and if not, because of what?
 
 Found twice: from the graph, which names every operation that breaks it (`biasprop.homogeneous.degrees`), and by trying,
-in float64 (mathematics, section 8). A homogeneous network has no bias, and its integrated gradients from the zero baseline are
-``x * dF/dx / k`` (Hesse, Schaub-Meyer & Roth, NeurIPS 2021): see `biasprop.XGradient`.
+in float64 (mathematics, section 8). A homogeneous network has no bias, and its integrated gradients from the zero
+baseline are ``x * dF/dx / k`` (Hesse, Schaub-Meyer & Roth, NeurIPS 2021): see `biasprop.XGradient`.
 """
 
 import copy

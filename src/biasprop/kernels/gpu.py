@@ -2,8 +2,8 @@
 
 Two kernels, both deterministic. `normalise` takes a block of units and runs over their windows once: the greatest
 score and the sum of Eq. 16, 18 or 19, and which of the fallbacks applies (mathematics, section 3). `collect` takes a
-block of operands and runs over the units that read them: each component is made again, its share multiplied by the bias over
-the sum, and added up in registers, for several targets at once.
+block of operands and runs over the units that read them: each component is made again, its share multiplied by the
+bias over the sum, and added up in registers, for several targets at once.
 """
 
 import math

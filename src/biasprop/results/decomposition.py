@@ -7,7 +7,7 @@ from typing import Any, Generic, Self, cast
 import torch
 from torch import Tensor
 
-from ..errors import InputError, SourceError
+from ..errors import InputError
 from .part import Part
 from .regions import Regions, sum_regions
 from .sources import BiasSource, Sources
@@ -36,7 +36,6 @@ class Decomposition(Generic[X]):
         axis: the targets.
         rule: name of the rule.
         temperature: T of the rule; None for a rule that has none.
-        again: runs the sweep once more to hidden tensors; None for a loaded explanation.
     """
 
     parts: tuple[Part, ...]
@@ -49,7 +48,6 @@ class Decomposition(Generic[X]):
     axis: TargetAxis
     rule: str
     temperature: float | None
-    again: "Callable[..., Decomposition[Any]] | None" = None
 
     def __len__(self) -> int:
         return self.values.shape[1]
@@ -145,26 +143,8 @@ class Decomposition(Generic[X]):
         """Whether this explains several targets (``targets=``)."""
         return self.axis.several
 
-    def at(self, *names: str) -> "Decomposition[Any]":
-        """The same quantities at hidden tensors (Lemma 1), by module path (``"features.3"``) or operation name.
-
-        The sweep runs again and stops there. If the tensors are a full cut of the network, their attributions add up
-        to f(x); otherwise ``bypassed`` says how much of f(x) goes past them.
-
-        Raises:
-            SourceError: no tensor has that name; the model's weights have changed; or this explanation was loaded
-                from a file.
-        """
-        if self.again is None:
-            raise SourceError("This explanation was loaded or cut out of a batch and has no model: explain again.")
-        hidden = self.again(*names)
-        tolerance = 1e-9 if self.values.dtype == torch.float64 else 1e-4
-        if ((hidden.values - self.values).abs() > tolerance * self.values.abs().max()).any():
-            raise SourceError("The model has changed since this explanation was made: explain again.")
-        return hidden
-
     def example(self, i: int) -> Self:
-        """The explanation of one example of the batch, as a batch of one (without `at`).
+        """The explanation of one example of the batch, as a batch of one.
 
         Raises:
             IndexError: there is no such example.
@@ -179,7 +159,7 @@ class Decomposition(Generic[X]):
         )
 
     def for_target(self, j: int) -> Self:
-        """The explanation of the ``j``-th of several targets, without the dimension of targets (and without `at`).
+        """The explanation of the ``j``-th of several targets, without the dimension of targets.
 
         Raises:
             InputError: there is one target only.
@@ -203,7 +183,6 @@ class Decomposition(Generic[X]):
             left_out=cut(self.left_out),
             past=cut(self.past),
             table=[replace(s, amount=cut(s.amount)) for s in self.table],
-            again=None,
         )
 
     def regions(self, labels: Any) -> Regions[X]:
