@@ -1,5 +1,7 @@
 """``biasprop demo``: pictures, offline."""
 
+import sys
+
 import pytest
 
 
@@ -9,3 +11,12 @@ def test_demo(folder, run):
     assert status == 0, err
     assert "digits (CNN)" in out
     assert {p.name for p in (folder / "pictures").iterdir()} == {"digits.png", "tumour.png", "accuracy.png"}
+
+
+def test_its_data_come_with_an_extra(folder, run, monkeypatch):
+    for name in ("sklearn", "sklearn.datasets"):
+        monkeypatch.setitem(sys.modules, name, None)
+    status, _, err = run("demo", "-o", "pictures")
+    assert status == 2
+    assert "The demo needs scikit-learn, which is not installed: pip install 'biasprop[demo]'." in err
+    assert "Traceback" not in err
