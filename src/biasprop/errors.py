@@ -24,7 +24,7 @@ class CaptureError(BiaspropError):
 
 
 class UnsupportedOperation(BiaspropError):
-    """An operation of the network has no rule; the message names it and its module path."""
+    """An operation of the network has no local model; the message names it and its module path."""
 
 
 class CompletenessError(BiaspropError):

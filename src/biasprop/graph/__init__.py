@@ -3,10 +3,10 @@
 Uses `biasprop.errors` alone. It knows nothing of attribution: a graph can be run, and that is all.
 """
 
-from .capture import capture, require_eval
+from .export import capture, require_eval
 from .node import Graph, Node, abbreviate, overwrite
 from .precision import compute_dtype, raised
-from .walk import evaluated, filled, run, started, walk
+from .walking import evaluated, filled, run, started, walk
 
 __all__ = [
     "Graph",

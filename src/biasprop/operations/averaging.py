@@ -59,8 +59,8 @@ def _require_alike(call: Call, leaf: Tensor, output: Tensor, weight: Tensor, red
         expected = weight * u.sum(reduced)
         if not torch.allclose(y.reshape(expected.shape), expected, rtol=1e-3, atol=1e-5 * float(u.abs().sum())):
             raise UnsupportedOperation(
-                f"{call.node!r} does not weigh all elements alike: a reduction cannot explain it. Give it a rule of "
-                "its own; see the documentation of biasprop.operations."
+                f"{call.node!r} does not weigh all elements alike: a reduction cannot explain it. Give it a local "
+                "model of its own; see the documentation of biasprop.operations."
             )
 
 

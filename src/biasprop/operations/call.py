@@ -64,8 +64,8 @@ class Call(Arguments):
     def unsupported(self, why: str) -> UnsupportedOperation:
         """The error for a call that its family cannot treat."""
         return UnsupportedOperation(
-            f"No rule for operation {self.node.operation!r} at {self.node.name!r}: {why} Give one with "
-            f"operations={{torch.ops.{str(self.node.function).replace('.default', '')}: rule}}; see the documentation "
+            f"No local model for operation {self.node.operation!r} at {self.node.name!r}: {why} Give one with "
+            f"operations={{torch.ops.{str(self.node.function).replace('.default', '')}: ...}}; see the documentation "
             "of biasprop.operations."
         )
 

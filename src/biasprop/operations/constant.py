@@ -8,7 +8,7 @@ from . import degrees
 from .call import Call
 from .family import Family
 
-__all__ = ["FAMILIES", "constant", "no_rule", "refused"]
+__all__ = ["FAMILIES", "constant", "refused", "unknown_operation"]
 
 
 def constant(call: Call) -> None:
@@ -17,17 +17,17 @@ def constant(call: Call) -> None:
 
 def refused(call: Call) -> LocalModel:
     """No local model yet: refused by name."""
-    raise no_rule(call)
+    raise unknown_operation(call)
 
 
-def no_rule(call: Call) -> UnsupportedOperation:
+def unknown_operation(call: Call) -> UnsupportedOperation:
     """The error for an operation that is in no family."""
     node = call.node
     return UnsupportedOperation(
-        f"Operation {node.packet} at {node.name!r} (module {node.path or 'the model itself'!r}) has no rule, so its "
-        "share of the explanation is unknown. If it works elementwise, pass "
-        f"operations={{torch.ops.{node.packet}: biasprop.operations.gate}}; otherwise give it a rule of your own "
-        "(see biasprop.operations), or write the module without it."
+        f"Operation {node.packet} at {node.name!r} (module {node.path or 'the model itself'!r}) has no local model, so "
+        "its share of the explanation is unknown. If it works elementwise, pass "
+        f"operations={{torch.ops.{node.packet}: biasprop.operations.gate}}; otherwise give it a local model of your "
+        "own (see biasprop.operations), or write the module without it."
     )
 
 

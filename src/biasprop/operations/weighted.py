@@ -42,7 +42,7 @@ def linear(call: Call) -> LocalModel:
 def matmul(call: Call) -> LocalModel:
     """``u @ K`` or ``K @ u`` with a constant matrix ``K``."""
     if len(call.operands) > 1:
-        raise call.unsupported("a product of two tensors that both depend on the input (attention) has no rule.")
+        raise call.unsupported("a product of two tensors that both depend on the input (attention) is not known yet.")
     (leaf,) = call.leaves()
     left = isinstance(call.args[0], Node)
     constant: Tensor = call.args[1 if left else 0].detach()

@@ -34,7 +34,7 @@ def linearize(
     The tape does not hold the hidden tensors, except those of the ``cut`` and what the models themselves need.
 
     Raises:
-        UnsupportedOperation: an operation has no rule, or mixes the examples of a batch.
+        UnsupportedOperation: an operation has no local model, or mixes the examples of a batch.
         InputError: an operation fails on this input.
     """
     values = started(graph, parameters, inputs, extras)
@@ -92,7 +92,7 @@ class _Recorder:
         local = family.linearize(call)
         if not isinstance(local, LocalModel):
             raise UnsupportedOperation(
-                f"The rule for {node!r} returned {local!r}, and must return a local model (biasprop.local_models)."
+                f"The linearisation of {node!r} returned {local!r}, and must return one of biasprop.local_models."
             )
         if isinstance(local, Diagonal) and not trusted:
             _check_diagonal(local, call)
@@ -100,7 +100,7 @@ class _Recorder:
 
 
 def _check_diagonal(local: Diagonal, call: Call) -> None:
-    """A rule of the user's own may call an operation elementwise that is not (softmax): w would not be the gradient."""
+    """The user may call an operation elementwise that is not (softmax): w would not be the gradient."""
     g = torch.rand(local.shape, generator=torch.Generator().manual_seed(0)).to(local.slope)
     leaves = call.leaves()
     expected = pull_back(call(*leaves), leaves, g[None])[0][0]

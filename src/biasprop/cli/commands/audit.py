@@ -11,8 +11,8 @@ from rich.console import Console
 from torch import Tensor
 from typer import Option, Typer
 
-from ... import Audit
-from ... import audit as run
+from ...auditing import Audit
+from ...auditing import audit as run
 from ...errors import InputError
 from ...files import make_folder, write_atomically
 from ...loading import Classes, Preparation, batches, count, read

@@ -14,7 +14,7 @@ from rich.table import Table
 from torch import Tensor, nn
 from typer import Option, Typer
 
-from ... import Explainer, Explanation
+from ...attribution import Explainer, Explanation
 from ...auditing import TERMS, predicted_classes
 from ...extras import require
 from ...files import make_folder, write_atomically

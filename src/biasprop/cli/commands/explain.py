@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor
 from typer import BadParameter, Option, Typer
 
-from ... import Explainer, Explanation
+from ...attribution import Explainer, Explanation
 from ...auditing import TERMS, predicted_classes
 from ...errors import FileError, InputError
 from ...files import make_folder, write_atomically

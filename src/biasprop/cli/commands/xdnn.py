@@ -10,9 +10,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from typer import Argument, BadParameter, Exit, Option, Typer
 
-from ... import homogeneity, remove_bias
 from ...errors import CaptureError, InputError
 from ...files import write_atomically
+from ...homogeneous import homogeneity, remove_bias
 from ..groups import with_groups
 from ..options import ModelOptions
 
