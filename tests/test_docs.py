@@ -29,10 +29,22 @@ def test_the_readmes_examples_run(tmp_path, monkeypatch):
     assert (tmp_path / "explanation.safetensors").exists()
 
 
-def test_set_up_and_test_commands_are_where_ci_looks_for_them():
-    assert len(blocks("set-up")) == len(blocks("tests")) == 1
-    assert blocks("set-up")[0].count("\n") == 2
-    assert blocks("tests")[0].count("\n") == 1
+def test_two_commands_do_everything_and_ci_runs_the_second():
+    assert blocks("demo") == ["make demo\n"]
+    assert blocks("tests") == ["make test\n"]
+    assert 'eval "$(block tests)"' in (ROOT / ".ci" / "run").read_text()
+    targets = (ROOT / "Makefile").read_text()
+    assert "\ndemo: $(VENV)/.demo" in targets
+    assert "\ntest: $(VENV)/.test" in targets
+
+
+def test_links_between_the_pages_lead_somewhere():
+    pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")]
+    links = [(page, link) for page in pages for link in re.findall(r"\]\(([^)#\s]+)?(?:#[\w-]+)?\)", page.read_text())]
+    assert len(links) > 20
+    for page, link in links:
+        if link and not link.startswith("http"):
+            assert (page.parent / link).exists(), f"{page.name} links to {link}"
 
 
 def test_the_table_of_operations_is_generated():

@@ -48,7 +48,7 @@ class Findings:
 
     @property
     def agreement(self) -> dict[str, float]:
-        """How often each part alone predicts what the network predicts, from 0 to 1; no label is needed for it."""
+        """How often each term alone predicts what the network predicts, from 0 to 1; no label is needed for it."""
         same = (self.classes == self.classes[:, :1]).double().mean(0)
         return dict(zip(TERMS, same.tolist(), strict=True))
 
