@@ -37,8 +37,8 @@ format: $(VENV)/.test ## Put the code into format, and mend what can be mended
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
 
-lowest: $(LOWEST)/.test ## Run the fast tests with the lowest versions that pyproject.toml allows
-	$(LOWEST)/bin/python -m pytest
+lowest: $(LOWEST)/.test ## Run the fast tests with the lowest versions that pyproject.toml allows; old packages may warn
+	$(LOWEST)/bin/python -m pytest -W ignore::DeprecationWarning
 
 newest: $(NEWEST)/pyvenv.cfg ## Run the fast tests with the newest versions of everything
 	$(NEWEST)/bin/python $(INSTALL) --upgrade --upgrade-strategy eager -e '.[test]'

@@ -4,7 +4,7 @@ Uses everything below: `biasprop.graph`, `biasprop.operations`, `biasprop.propag
 `biasprop.report`.
 """
 
-from .captum import BiasBackprop, from_captum, visible_to_noise_tunnel
+from .captum import BiasBackprop, CaptumMethod, from_captum, visible_to_noise_tunnel
 from .explanation import Explanation, load
 from .inputs import as_tuple, check_input
 from .main_line import MEMORY_BUDGET, Explainer, explain, explainer
@@ -12,6 +12,7 @@ from .main_line import MEMORY_BUDGET, Explainer, explain, explainer
 __all__ = [
     "MEMORY_BUDGET",
     "BiasBackprop",
+    "CaptumMethod",
     "Explainer",
     "Explanation",
     "as_tuple",

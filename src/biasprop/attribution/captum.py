@@ -12,7 +12,7 @@ from ..propagation import SourceFilter, Target
 from ..rules import Rule, make_rule, name_of
 from .main_line import MEMORY_BUDGET, Explainer
 
-__all__ = ["BiasBackprop", "from_captum", "visible_to_noise_tunnel"]
+__all__ = ["BiasBackprop", "CaptumMethod", "from_captum", "visible_to_noise_tunnel"]
 
 
 def visible_to_noise_tunnel(method: Callable[..., Any]) -> Callable[..., Any]:
@@ -25,14 +25,23 @@ def visible_to_noise_tunnel(method: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
-class BiasBackprop:
+class CaptumMethod:
+    """What Captum's tools look for in an attribution method, besides ``attribute``."""
+
+    multiplies_by_inputs = True
+    forward_func: nn.Module
+
+    def has_convergence_delta(self) -> bool:
+        """True: ``attribute`` can return one."""
+        return True
+
+
+class BiasBackprop(CaptumMethod):
     """Bias back-propagation (Wang, Zhou & Bilmes, ICML 2019) with Captum's semantics.
 
     Works inside ``captum.attr.NoiseTunnel``, ``captum.metrics.infidelity`` and ``sensitivity_max``. There is no
     baseline: the attributions sum to f(x), not to a difference.
     """
-
-    multiplies_by_inputs = True
 
     def __init__(
         self,
@@ -58,10 +67,6 @@ class BiasBackprop:
 
     def __repr__(self) -> str:
         return f"BiasBackprop({type(self.forward_func).__name__}, rule={name_of(self.rule)!r})"
-
-    def has_convergence_delta(self) -> bool:
-        """True: `attribute` can return one."""
-        return True
 
     @visible_to_noise_tunnel
     def attribute(

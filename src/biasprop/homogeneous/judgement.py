@@ -59,7 +59,8 @@ class Homogeneity:
         return (self.degree is not None) == self.holds
 
     def __repr__(self) -> str:
-        degree = f"degree {self.degree:g}" if self.homogeneous else f"not homogeneous, {len(self.breakers)} breakers"
+        count = len(self.breakers)
+        degree = f"degree {self.degree:g}" if self.homogeneous else f"none, {count} breaker{'s' * (count != 1)}"
         return f"Homogeneity({degree}, tried to {max(self.errors.values(), default=0.0):.1e})"
 
     def __str__(self) -> str:

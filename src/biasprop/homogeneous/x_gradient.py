@@ -11,7 +11,7 @@ from weakref import ref
 import torch
 from torch import Tensor, nn
 
-from ..attribution import as_tuple, check_input, from_captum, visible_to_noise_tunnel
+from ..attribution import CaptumMethod, as_tuple, check_input, from_captum, visible_to_noise_tunnel
 from ..errors import InputError, NotHomogeneous, TargetError
 from ..propagation import chosen_index
 from .judgement import Homogeneity, homogeneity
@@ -19,15 +19,13 @@ from .judgement import Homogeneity, homogeneity
 __all__ = ["XGradient"]
 
 
-class XGradient:
+class XGradient(CaptumMethod):
     """Axiomatic attributions of a homogeneous network: one forward and one backward pass, with Captum's semantics.
 
     At the first call for each shape of input the network is checked (`biasprop.homogeneity`, some seconds), and again
     when its weights have changed. In training mode it is checked once, for what training may make of it: a bias that
     starts at zero counts.
     """
-
-    multiplies_by_inputs = True
 
     def __init__(self, model: nn.Module, degree: float | None = None, check: bool = True) -> None:
         """An attribution method of ``model``.
@@ -51,10 +49,6 @@ class XGradient:
     def __repr__(self) -> str:
         degree = "found out" if self.degree is None else f"{self.degree:g}"
         return f"XGradient({type(self.forward_func).__name__}, degree {degree})"
-
-    def has_convergence_delta(self) -> bool:
-        """True: `attribute` can return one."""
-        return True
 
     @visible_to_noise_tunnel
     def attribute(
