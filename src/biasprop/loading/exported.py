@@ -7,6 +7,7 @@ is looked through first and refused if it holds anything but JSON, raw tensors a
 import io
 import json
 import re
+import warnings
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -71,7 +72,9 @@ def load_exported(path: Path) -> nn.Module:
     try:
         with zipfile.ZipFile(path) as archive:
             _refuse_unsafe(archive, path)
-        return torch.export.load(path).module()
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="The given buffer is not writable")  # torch 2.9, of its own
+            return torch.export.load(path).module()
     except FileError:
         raise
     except Exception as error:  # whatever a damaged archive makes torch raise
