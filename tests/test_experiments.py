@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 import torchvision
-from conftest import randomise
+from helpers import randomise
 from PIL import Image
 from safetensors.torch import save_file
 
@@ -48,7 +48,10 @@ def numbers(value):
         yield value
 
 
-@pytest.mark.parametrize("name", command.MODULES)
+FAST = ("x3",)
+
+
+@pytest.mark.parametrize("name", [n if n in FAST else pytest.param(n, marks=pytest.mark.slow) for n in command.MODULES])
 def test_every_experiment_runs_and_a_second_run_reuses_it(folder, name, capsys, monkeypatch):
     command.run([name], smoke=True, config=None, seed=0, results=folder, runs=folder)
     made = read_results(folder, name)
@@ -68,6 +71,7 @@ def test_every_experiment_runs_and_a_second_run_reuses_it(folder, name, capsys, 
     assert (parts.read_bytes() if parts.exists() else b"") == before
 
 
+@pytest.mark.slow
 def test_two_runs_with_one_seed_give_the_same_figures(tmp_path):
     for name, seed in (("one", 5), ("two", 5), ("other", 6)):
         command.run(["x1"], smoke=True, config=None, seed=seed, results=tmp_path / name, runs=tmp_path / name)

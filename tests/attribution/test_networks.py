@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from conftest import randomise
+from helpers import randomise
 
 import biasprop
 
@@ -30,7 +30,12 @@ TANGENT = ["regnet_y_400mf", "mobilenet_v3_small", "efficientnet_b0"]
 SIZES = {"alexnet": 64, "inception_v3": 75, "vgg11": 32, "vgg16_bn": 32}
 
 
-@pytest.mark.parametrize("name", PIECEWISE_LINEAR + TANGENT)
+FAST = ("resnet18", "squeezenet1_1", "mobilenet_v3_small")
+
+
+@pytest.mark.parametrize(
+    "name", [n if n in FAST else pytest.param(n, marks=pytest.mark.slow) for n in PIECEWISE_LINEAR + TANGENT]
+)
 def test_exact(name):
     options = {"init_weights": True} if name in ("googlenet", "inception_v3") else {}
     model = randomise(torchvision.models.get_model(name, weights=None, **options))
