@@ -111,7 +111,7 @@ def small_cnn() -> nn.Module:
     ).double()
 
 
-def stored(path) -> float:
+def contrast(path) -> float:
     """The standard deviation of a picture's grey values, 0 to 255: a blank one has none."""
     import numpy as np
     from PIL import Image

@@ -101,7 +101,7 @@ def test_a_network_without_bias_has_none_to_audit():
     assert found.biases.abs().max() < 1e-12
     assert "a median 0 %" in found.summary()
     assert found.sources == ()
-    assert found.plot().axes
+    assert [axis.get_title() for axis in found.plot().axes][2] == "where b comes from"
 
 
 def test_labels_as_lists_and_inputs_in_half_precision():

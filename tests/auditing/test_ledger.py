@@ -9,6 +9,8 @@ import biasprop
 from biasprop import FileError, InputError
 from biasprop.files import read_tensors, write_tensors
 
+pytestmark = pytest.mark.usefixtures("nothing_left_open")
+
 
 class Interrupted(Exception):
     pass

@@ -9,6 +9,7 @@ from torch import nn
 
 import biasprop
 from biasprop.kernels import Layout, Settings, streaming
+from biasprop.rules import ByForm
 
 fused = pytest.importorskip("biasprop.kernels.fused")
 
@@ -106,3 +107,31 @@ def test_the_number_of_threads_stays_as_it_is():
             assert torch.get_num_threads() == threads
     finally:
         torch.set_num_threads(before)
+
+
+class Cubic:
+    """A form that no kernel knows."""
+
+
+class Strange(ByForm):
+    form = Cubic()
+
+
+def test_a_form_that_a_kernel_does_not_know_is_an_error_never_another_rule():
+    layout = Layout((1, 1, 4, 1), (1, 1, 2, 1), torch.randn(1, 1, 2, 4), torch.zeros(1, 1, dtype=torch.int32))
+    ones = torch.ones(layout.output)
+    with pytest.raises((TypeError, AssertionError), match="Cubic"):
+        fused.spread(layout, torch.randn(layout.operand), None, ones, ones[None], Settings(Strange(), BUDGET))
+    m, every = torch.randn(2, 5), torch.ones(2, 5, dtype=torch.bool)
+    with pytest.raises((TypeError, AssertionError), match="Cubic"):
+        fused.spread_components(m, torch.ones(5), every, torch.ones(1, 5), Settings(Strange(), BUDGET))
+
+
+def test_a_rule_without_a_form_is_for_the_streaming_kernels():
+    class Own:
+        def alpha(self, m, h):
+            return m / m.sum(-1, keepdim=True)
+
+    m, every = torch.rand(2, 5) + 1, torch.ones(2, 5, dtype=torch.bool)
+    with pytest.raises(TypeError, match=r"has no form: it is for biasprop\.kernels\.streaming"):
+        fused.spread_components(m, torch.ones(5), every, torch.ones(1, 5), Settings(Own(), BUDGET))

@@ -13,6 +13,7 @@ from torch import nn
 
 import biasprop
 from biasprop.kernels import Layout, Settings, streaming
+from biasprop.rules import ByForm
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -73,3 +74,18 @@ def test_explanations_on_a_gpu(rule):
     on_gpu = biasprop.explain(model.float().cuda(), x.float().cuda(), targets=["predicted", 1], rule=rule)
     beta = on_gpu.for_target(0).bias_attribution.cpu().double()
     assert (beta - expected).abs().sum() <= 1e-4 * expected.abs().sum()  # its convolutions are rounded to TF32
+
+
+class Strange(ByForm):
+    class Cubic:
+        """A form that no kernel knows."""
+
+    form = Cubic()
+
+
+def test_a_form_that_the_gpu_kernels_do_not_know_is_an_error_never_another_rule():
+    gpu = pytest.importorskip("biasprop.kernels.gpu", reason="Triton comes with the CUDA and ROCm builds of torch")
+    layout = Layout((1, 1, 4, 1), (1, 1, 2, 1), torch.randn(1, 1, 2, 4), torch.zeros(1, 1, dtype=torch.int32))
+    ones = torch.ones(layout.output)
+    with pytest.raises((TypeError, AssertionError), match="Cubic"):
+        gpu.spread(layout, torch.randn(layout.operand), None, ones, ones[None], Settings(Strange(), BUDGET))

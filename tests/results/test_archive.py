@@ -4,11 +4,15 @@ import json
 
 import pytest
 import torch
+from helpers import ROWS, Residual, assert_same, small_mlp
 from safetensors.torch import save_file
 from torch import nn
 
 import biasprop
 from biasprop import FileError, SourceError
+from biasprop.rules import Compensation
+
+pytestmark = pytest.mark.usefixtures("nothing_left_open")
 
 
 def test_save_and_load(image, pair, tmp_path):
@@ -68,3 +72,27 @@ def test_tuple_targets_survive_saving(tmp_path):
     explanation = biasprop.explain(model, torch.ones(1, 3), (1, 2))
     explanation.save(tmp_path / "e.safetensors")
     assert biasprop.load(tmp_path / "e.safetensors").target == [(1, 2)]
+
+
+@pytest.mark.parametrize(
+    ("rule", "name", "temperature"),
+    [(Compensation(0.5), "bias1", 0.5), ("bias2", "bias2", 1.0), ("bias3", "bias3", None)],
+)
+def test_the_rule_is_kept(rule, name, temperature, tmp_path):
+    explanation = biasprop.explain(small_mlp(), ROWS, rule=rule)
+    assert (explanation.rule, explanation.temperature) == (name, temperature)
+    explanation.save(tmp_path / "e.safetensors")
+    loaded = biasprop.load(tmp_path / "e.safetensors")
+    assert (loaded.rule, loaded.temperature) == (name, temperature)
+    assert str(loaded) == str(explanation)
+    assert repr(loaded) == repr(explanation)
+
+
+def test_what_is_withheld_and_what_goes_past_are_kept(tmp_path):
+    explanation = biasprop.explain(Residual(small_mlp(4)).eval(), ROWS, 0, sources="body.0", at="body.1")
+    assert (explanation.withheld != 0).all()
+    assert (explanation.bypassed != 0).all()
+    explanation.save(tmp_path / "e.safetensors")
+    loaded = biasprop.load(tmp_path / "e.safetensors")
+    assert_same(loaded, explanation)
+    torch.testing.assert_close(loaded.residual, explanation.residual)

@@ -6,7 +6,7 @@ from torch import nn
 
 import biasprop
 from biasprop import RuleError
-from biasprop.rules import Compensation, EqualShare, PositiveShare, shares
+from biasprop.rules import NAMES, Compensation, EqualShare, PositiveShare, make_rule, shares
 
 M = torch.tensor([[1.0, -2.0, 0.0, 3.0]]).double()
 
@@ -56,3 +56,25 @@ def test_unknown_rule(rule):
 def test_bad_temperature(temperature):
     with pytest.raises(RuleError, match="positive number"):
         biasprop.explain(model(), torch.randn(3, 4).double(), temperature=temperature)
+
+
+def test_a_temperature_where_there_is_none_or_another_is_refused():
+    x = torch.randn(3, 4).double()
+    with pytest.raises(RuleError, match="The rule 'bias3' has no temperature: leave temperature=1.0"):
+        biasprop.explain(model(), x, rule="bias3", temperature=5)
+    with pytest.raises(RuleError, match="carries its own temperature"):
+        biasprop.explain(model(), x, rule=Compensation(0.5), temperature=5)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_names(name):
+    rule = make_rule(name, 1.0)
+    assert type(rule) is NAMES[name]
+    assert rule == NAMES[name]()
+    assert make_rule(rule) is rule
+    if hasattr(rule, "temperature"):
+        assert make_rule(name, 0.5) == NAMES[name](0.5)
+
+
+def test_names_are_those_of_the_paper():
+    assert {"bias1": Compensation, "bias2": EqualShare, "bias3": PositiveShare} == NAMES
