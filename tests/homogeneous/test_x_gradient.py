@@ -224,7 +224,7 @@ def test_it_is_checked_again_after_changes_in_place_and_for_other_shapes(checks)
 def test_new_weights_are_noticed_also_where_the_old_ones_were_in_memory():
     model, x = nn.Sequential(nn.Linear(4, 3)).eval(), torch.randn(2, 4)
     method, seen = XGradient(model), set()
-    for attempt in range(20):
+    for attempt in range(6):
         model[0].bias = None
         model[0].bias = nn.Parameter(torch.zeros(3) if attempt % 2 else torch.ones(3))
         seen.add(id(model[0].bias))
@@ -233,4 +233,4 @@ def test_new_weights_are_noticed_also_where_the_old_ones_were_in_memory():
         else:
             with pytest.raises(NotHomogeneous, match="its bias is a constant"):
                 method.attribute(x, 0)
-    assert len(seen) < 20, "no new weight was where an old one had been"
+    assert len(seen) < 6, "no new weight was where an old one had been"
