@@ -2,6 +2,8 @@ import gc
 import os
 from pathlib import Path
 
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch: else its threads spin where others work too
+
 import pytest
 import torch
 from helpers import Two, randomise

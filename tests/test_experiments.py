@@ -80,6 +80,7 @@ def test_two_runs_with_one_seed_give_the_same_figures(tmp_path):
     assert one["figures"] != other["figures"]
 
 
+@pytest.mark.slow
 def test_an_interrupted_training_ends_with_the_same_network(tmp_path, monkeypatch):
     settings = replace(subjects.STL, limit=256, epochs=3)
     whole = training.trained(settings, tmp_path / "whole").state_dict()
@@ -101,7 +102,7 @@ def test_an_interrupted_training_ends_with_the_same_network(tmp_path, monkeypatc
     assert [p.suffix for p in (tmp_path / "parts").iterdir()] == [".safetensors"]
 
 
-@pytest.mark.parametrize("network", ["vgg11", "stl", "deeplift"])
+@pytest.mark.parametrize("network", [pytest.param("vgg11", marks=pytest.mark.slow), "stl", "deeplift"])
 @pytest.mark.parametrize("norm", [False, True])
 def test_the_networks_without_biases_are_homogeneous(network, norm):
     images = torch.randn(1, 1, 28, 28) if network == "deeplift" else torch.randn(1, 3, 32, 32)
@@ -117,6 +118,7 @@ def test_the_network_of_the_digit_flip_has_the_published_size():
     assert sum(p.numel() for p in model.parameters()) == 239_594
 
 
+@pytest.mark.slow
 def test_counting_the_input_from_another_zero_does_not_change_the_function(tmp_path):
     subject = subjects.of_training(replace(subjects.STL, limit=256, epochs=1), tmp_path)
     counted = recounted(subject, torch.tensor([0.0, 0.5, 1.0]))
@@ -188,6 +190,7 @@ def test_settings_that_do_not_exist_are_named(tmp_path):
         command.run(["e4"], smoke=True, config=None, seed=0)
 
 
+@pytest.mark.slow
 def test_the_cells_of_the_table_of_axioms(folder):
     command.run(["x3"], smoke=True, config=None, seed=0, results=folder, runs=folder)
     table = read_results(folder, "x3")["figures"]["violations"]

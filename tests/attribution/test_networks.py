@@ -32,7 +32,6 @@ SIZES = {"alexnet": 64, "inception_v3": 75, "vgg11": 32, "vgg16_bn": 32}
 
 FAST = [
     ("resnet18", torch.float32),
-    ("squeezenet1_1", torch.float32),
     ("squeezenet1_1", torch.float64),
     ("mobilenet_v3_small", torch.float32),
 ]

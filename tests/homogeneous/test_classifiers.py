@@ -23,10 +23,8 @@ CLASSIFIERS = {
 }
 
 
-FAST = ("squeezenet1_1",)
-
-
-@pytest.mark.parametrize("name", [n if n in FAST else pytest.param(n, marks=pytest.mark.slow) for n in CLASSIFIERS])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CLASSIFIERS)
 @pytest.mark.filterwarnings("ignore:Left, because")
 def test_torchvisions_classifiers_and_their_bias_free_copies(name):
     size, possible = CLASSIFIERS[name]

@@ -150,6 +150,7 @@ def test_wrong_degrees(degree):
         XGradient(nn.Linear(2, 2, bias=False), degree=degree)
 
 
+@pytest.mark.slow
 def test_training_with_an_attribution_prior_makes_attributions_sparse():
     torch.manual_seed(0)
     x = torch.randn(200, 12)

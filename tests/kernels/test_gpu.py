@@ -56,6 +56,7 @@ for name, sizes in (
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="Triton's compiler comes with torch on Linux")
 def test_the_gpu_kernels_compile_for_a_gpu():
     pytest.importorskip("triton", reason="Triton comes with the CUDA and ROCm builds of torch")
