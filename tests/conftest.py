@@ -2,8 +2,11 @@ import gc
 import os
 from pathlib import Path
 
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch: else its threads spin where others work too
+
 import pytest
 import torch
+from helpers import Two, randomise
 from torch import nn
 
 import biasprop
@@ -19,7 +22,10 @@ def _seed():
 
 @pytest.fixture
 def nothing_left_open():
-    """A file that the test has left open fails this test, not whichever happens to run when it is collected."""
+    """A file that the test has left open fails this test, not whichever happens to run when it is collected.
+
+    For the tests that open files: collecting garbage takes longer than most of the others.
+    """
     yield
     gc.collect()
 
@@ -36,44 +42,24 @@ def data() -> Path:
     return folder
 
 
-def randomise(model: nn.Module) -> nn.Module:
-    """Biases and batch-norm statistics drawn at random, so that they matter; eval mode."""
-    with torch.no_grad():
-        for module in model.modules():
-            if getattr(module, "running_mean", None) is not None:
-                module.running_mean.normal_(0, 0.3)
-                module.running_var.uniform_(0.5, 1.5)
-                if module.weight is not None:
-                    module.weight.uniform_(0.7, 1.3)
-            if isinstance(getattr(module, "bias", None), torch.Tensor):
-                module.bias.normal_(0, 0.3)
-    return model.eval()
+@pytest.fixture(scope="session")
+def image() -> biasprop.Explanation:
+    """Of a network on three images."""
+    torch.manual_seed(0)
+    model = randomise(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 8 * 10, 3)))
+    return biasprop.explain(model.double(), torch.randn(3, 3, 10, 12).double())
 
 
-def assert_exact(model, x, target, tolerance=1e-11, **options) -> biasprop.Explanation:
-    """Completeness, w = autograd's gradient, b = f - J x (by forward mode), sources adding up to b."""
-    explanation = biasprop.explain(model, x, target, **options)
-    assert explanation.completeness_error.max() <= tolerance
-    inputs = x if isinstance(x, tuple) else (x,)
-    extras = options.get("additional_forward_args") or ()
-    extras = extras if isinstance(extras, tuple) else (extras,)
-    leaves = tuple(i.detach().clone().requires_grad_() for i in inputs)
+@pytest.fixture(scope="session")
+def table() -> biasprop.Explanation:
+    """Of a network with one logit on two rows of four features."""
+    torch.manual_seed(0)
+    model = randomise(nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 1))).double()
+    return biasprop.explain(model, torch.randn(2, 4).double())
 
-    def f(*u):
-        y = model(*u, *extras)
-        return target(y) if callable(target) else y.reshape(len(y), -1)[:, target]
 
-    value = f(*leaves)
-    size = 1 + value.detach().abs().max()
-    torch.testing.assert_close(explanation.output, value.detach(), rtol=1e-6, atol=float(1e-12 * size))
-    gradients = torch.autograd.grad(value.sum(), leaves, allow_unused=True, materialize_grads=True)
-    weights = explanation.weight if isinstance(explanation.weight, tuple) else (explanation.weight,)
-    scale = max(float(g.abs().max()) for g in gradients) + 1e-30
-    for w, g in zip(weights, gradients, strict=True):
-        torch.testing.assert_close(w, g, rtol=0, atol=10 * tolerance * scale)
-    b = value.detach() - sum((g * u).reshape(len(u), -1).sum(1) for g, u in zip(gradients, inputs, strict=True))
-    mass = sum((g * u).abs().reshape(len(u), -1).sum(1) for g, u in zip(gradients, inputs, strict=True))
-    slack = float(tolerance * 10 * (1 + mass.max() + value.detach().abs().max()))
-    torch.testing.assert_close(explanation.bias, b, rtol=0, atol=slack)
-    torch.testing.assert_close(explanation.sources.amounts.sum(1), b, rtol=0, atol=slack)
-    return explanation
+@pytest.fixture(scope="session")
+def pair() -> biasprop.Explanation:
+    """Of a network with two inputs."""
+    torch.manual_seed(0)
+    return biasprop.explain(Two().eval(), (torch.randn(2, 3), torch.randn(2, 4, 5)))

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 import torchvision
-from conftest import randomise
+from helpers import randomise
 from PIL import Image
 from safetensors.torch import save_file
 
@@ -48,7 +48,10 @@ def numbers(value):
         yield value
 
 
-@pytest.mark.parametrize("name", command.MODULES)
+FAST = ("x3",)
+
+
+@pytest.mark.parametrize("name", [n if n in FAST else pytest.param(n, marks=pytest.mark.slow) for n in command.MODULES])
 def test_every_experiment_runs_and_a_second_run_reuses_it(folder, name, capsys, monkeypatch):
     command.run([name], smoke=True, config=None, seed=0, results=folder, runs=folder)
     made = read_results(folder, name)
@@ -68,6 +71,7 @@ def test_every_experiment_runs_and_a_second_run_reuses_it(folder, name, capsys, 
     assert (parts.read_bytes() if parts.exists() else b"") == before
 
 
+@pytest.mark.slow
 def test_two_runs_with_one_seed_give_the_same_figures(tmp_path):
     for name, seed in (("one", 5), ("two", 5), ("other", 6)):
         command.run(["x1"], smoke=True, config=None, seed=seed, results=tmp_path / name, runs=tmp_path / name)
@@ -76,6 +80,7 @@ def test_two_runs_with_one_seed_give_the_same_figures(tmp_path):
     assert one["figures"] != other["figures"]
 
 
+@pytest.mark.slow
 def test_an_interrupted_training_ends_with_the_same_network(tmp_path, monkeypatch):
     settings = replace(subjects.STL, limit=256, epochs=3)
     whole = training.trained(settings, tmp_path / "whole").state_dict()
@@ -97,7 +102,7 @@ def test_an_interrupted_training_ends_with_the_same_network(tmp_path, monkeypatc
     assert [p.suffix for p in (tmp_path / "parts").iterdir()] == [".safetensors"]
 
 
-@pytest.mark.parametrize("network", ["vgg11", "stl", "deeplift"])
+@pytest.mark.parametrize("network", [pytest.param("vgg11", marks=pytest.mark.slow), "stl", "deeplift"])
 @pytest.mark.parametrize("norm", [False, True])
 def test_the_networks_without_biases_are_homogeneous(network, norm):
     images = torch.randn(1, 1, 28, 28) if network == "deeplift" else torch.randn(1, 3, 32, 32)
@@ -113,6 +118,7 @@ def test_the_network_of_the_digit_flip_has_the_published_size():
     assert sum(p.numel() for p in model.parameters()) == 239_594
 
 
+@pytest.mark.slow
 def test_counting_the_input_from_another_zero_does_not_change_the_function(tmp_path):
     subject = subjects.of_training(replace(subjects.STL, limit=256, epochs=1), tmp_path)
     counted = recounted(subject, torch.tensor([0.0, 0.5, 1.0]))
@@ -184,6 +190,7 @@ def test_settings_that_do_not_exist_are_named(tmp_path):
         command.run(["e4"], smoke=True, config=None, seed=0)
 
 
+@pytest.mark.slow
 def test_the_cells_of_the_table_of_axioms(folder):
     command.run(["x3"], smoke=True, config=None, seed=0, results=folder, runs=folder)
     table = read_results(folder, "x3")["figures"]["violations"]

@@ -6,7 +6,6 @@ import pytest
 
 from biasprop import MissingExtra
 from biasprop.extras import require
-from biasprop.progress import track
 
 
 def test_a_package_that_is_there():
@@ -29,9 +28,3 @@ def test_a_package_that_is_broken(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(MissingExtra, match="cannot be imported .*no_such_package"):
         require("broken_package", "test")
-
-
-def test_no_bar_without_rich(monkeypatch):
-    for name in ("rich", "rich.console", "rich.progress"):
-        monkeypatch.setitem(sys.modules, name, None)
-    assert list(track([1, 2], "counting")) == [1, 2]

@@ -51,6 +51,7 @@ def test_explain_command_on_the_papers_classes(data, tmp_path, monkeypatch):
             assert np.asarray(picture.convert("L")).std() > 10
 
 
+@pytest.mark.slow
 def test_the_three_accuracies_of_the_specification(data, squeezenet):
     """Spec section 6: 62 % with w.x + b, 6 % with w.x alone, 37 % with b alone; b a median 87 % of the logit."""
     ids = [line.split()[0] for line in (data / "imagenet_classes.txt").read_text().splitlines()]
@@ -61,6 +62,20 @@ def test_the_three_accuracies_of_the_specification(data, squeezenet):
     assert [round(100 * share) for share in found.accuracy.values()] == [62, 6, 37]
     assert round(100 * found.quantiles()[0.5]) == 87
     torch.testing.assert_close(found.amounts.sum(), found.biases.sum(), rtol=1e-4, atol=0)
+
+
+def test_squeezenet_on_a_few_images(data, squeezenet):
+    """The audit's figures of some images are what explanations of them say."""
+    ids = [line.split()[0] for line in (data / "imagenet_classes.txt").read_text().splitlines()]
+    items = list(read(sorted((data / "imagenet").glob("*.jpg"))[:3], Preparation()))
+    truth = torch.tensor([ids.index(item.path.stem.split("_")[0]) for item in items])
+    x = torch.stack([item.x for item in items])
+    found = biasprop.audit(squeezenet, [(x, truth)])
+    explanation = biasprop.explain(squeezenet, x)
+    assert explanation.completeness_error.max() <= 1e-5
+    torch.testing.assert_close(found.outputs.float(), explanation.output)
+    torch.testing.assert_close(found.biases.float(), explanation.bias, rtol=1e-4, atol=1e-4)
+    assert found.classes[:, 0].tolist() == explanation.target
 
 
 def test_residual_network_on_cifar(data):

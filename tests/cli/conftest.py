@@ -4,7 +4,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from conftest import randomise
+from helpers import randomise
 from PIL import Image
 from safetensors.torch import save_file
 from toys import mlp, net

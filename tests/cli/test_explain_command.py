@@ -6,7 +6,7 @@ import zipfile
 import numpy as np
 import pytest
 import torch
-from conftest import randomise
+from helpers import randomise
 from PIL import Image
 from toys import IMAGE, TABLE, net
 

@@ -3,11 +3,11 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import assert_exact, randomise
+from helpers import assert_exact, build, randomise
 from torch import nn
 
 import biasprop
-from biasprop import CaptureError
+from biasprop import CaptureError, UnsupportedOperation
 
 
 class Everything(nn.Module):
@@ -113,6 +113,35 @@ def test_a_batch_that_is_folded_into_another_dimension():
     torch.testing.assert_close(alone.sources.amounts[0], explanation.sources.amounts[2])
 
 
+def test_variable_arguments_are_captured_for_any_batch():
+    class Variable(nn.Module):
+        def __init__(self, mixes):
+            super().__init__()
+            self.linear, self.mixes = nn.Linear(4, 2), mixes
+
+        def forward(self, *inputs):
+            y = self.linear(torch.relu(inputs[0] + inputs[1]))
+            return y - y.mean(0) if self.mixes else y
+
+    inputs = (torch.randn(3, 4).double(), torch.randn(3, 4).double())
+    model = randomise(Variable(False)).double()
+    explainer = biasprop.explainer(model, inputs)
+    for n in (1, 2, 3):
+        assert explainer(tuple(i[:n] for i in inputs), 0).output.shape == (n,)
+    assert len(explainer._graphs) == 1
+    with pytest.raises(UnsupportedOperation, match="mixes the examples"):
+        biasprop.explain(randomise(Variable(True)).double(), inputs, 0)
+
+
+def test_exported_programs_are_models_too():
+    model, x = build(torch.relu)
+    shapes = ({0: torch.export.Dim.AUTO},)
+    module = torch.export.export(model, (x,), dynamic_shapes=shapes).module()
+    torch.testing.assert_close(
+        biasprop.explain(module, x[:2], 0).bias_attribution, biasprop.explain(model, x[:2], 0).bias_attribution
+    )
+
+
 def state(model):
     return {
         name: (sorted(m.__dict__), len(m._forward_hooks) + len(m._backward_hooks) + len(m._forward_pre_hooks))
@@ -129,9 +158,9 @@ def test_nothing_is_left_on_the_model(fail):
     x = torch.randn(2, 3, 5, 5, requires_grad=True)
     before = state(model)
     if fail:
-        with pytest.raises(biasprop.TargetError):
+        with pytest.raises(biasprop.TargetError, match="99 is out of range"):
             biasprop.explain(model, x, 99)
-        with pytest.raises(CaptureError):
+        with pytest.raises(CaptureError, match=r"shape \(2, 3, 1, 1\)"):
             biasprop.explain(model, torch.randn(2, 3, 1, 1))
     else:
         biasprop.explain(model, x)
@@ -154,6 +183,26 @@ def test_data_dependent_control_flow_names_cause_and_remedy():
 
     with pytest.raises(CaptureError, match=r"data-dependent.*torch\.where"):
         biasprop.explain(Branches().eval(), torch.randn(2, 3), 0)
+
+
+def test_no_grad_inside_forward_is_refused():
+    class NoGrad(nn.Module):
+        def forward(self, x):
+            with torch.no_grad():
+                scale = x.abs().mean(1, keepdim=True)
+            return x / (scale + 1)
+
+    with pytest.raises(CaptureError, match=r"torch\.no_grad.*detach"):
+        biasprop.explain(NoGrad().eval(), torch.randn(2, 3), 0)
+
+
+def test_control_flow_on_data_is_refused():
+    class Cond(nn.Module):
+        def forward(self, x):
+            return torch.cond(x.sum() > 0, lambda y: y * 2, lambda y: y - 1, (x,))
+
+    with pytest.raises(CaptureError, match=r"control flow that depends on data .*torch\.cond.*Use torch\.where"):
+        biasprop.explain(Cond().eval(), torch.randn(2, 3), 0)
 
 
 def test_works_under_no_grad_and_inference_mode():

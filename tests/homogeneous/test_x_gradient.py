@@ -4,12 +4,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 from captum.attr import IntegratedGradients, NoiseTunnel
-from conftest import randomise
+from helpers import randomise
 from torch import nn
 from torchvision import models
 
-import biasprop
-from biasprop import InputError, NotHomogeneous, TargetError, XGradient, gini, remove_bias, sparsity_loss
+from biasprop import InputError, NotHomogeneous, TargetError, XGradient, gini, homogeneity, remove_bias, sparsity_loss
+from biasprop.homogeneous import x_gradient
 
 
 class FixupBlock(nn.Module):
@@ -51,7 +51,10 @@ def integrated(model, x, target):
     return IntegratedGradients(model).attribute(x, target=target, **options)
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+FAST = ("fixup", "mlp")
+
+
+@pytest.mark.parametrize("name", [n if n in FAST else pytest.param(n, marks=pytest.mark.slow) for n in NETWORKS])
 def test_it_is_integrated_gradients_and_sums_to_the_output_and_scales(name):
     make, shape = NETWORKS[name]
     model = randomise(make()).requires_grad_(False)
@@ -67,7 +70,7 @@ def test_it_is_integrated_gradients_and_sums_to_the_output_and_scales(name):
     torch.testing.assert_close(method.attribute(3 * x, target), 3 * found)
 
 
-@pytest.mark.parametrize("name", ["alexnet", "fixup", "mlp"])
+@pytest.mark.parametrize("name", [pytest.param("alexnet", marks=pytest.mark.slow), *FAST])
 def test_a_network_with_biases_is_refused_and_far_from_integrated_gradients(name):
     make, shape = NETWORKS[name]
     model, x = randomise(make()).requires_grad_(False).double(), torch.randn(1, *shape, dtype=torch.float64)
@@ -108,17 +111,36 @@ def test_captums_way_of_calling():
     torch.testing.assert_close(XGradient(single).attribute(x).sum(1), single(x).detach())
 
 
-@pytest.mark.parametrize("target", [None, 3, -4, [0, 1], 0.5, [[0, 1]] * 4, (0, 1)])
-def test_wrong_targets(target):
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        (None, "3 outputs per example.*say which one"),
+        (3, "Target 3 is out of range"),
+        (-4, "Target -4 is out of range"),
+        ([0, 1], "2 entries for a batch of 4"),
+        (0.5, "must be integers"),
+        ([[0, 1]] * 4, "2 indices per example, but the output has 1"),
+        ((0, 1), "2 indices per example, but the output has 1"),
+    ],
+)
+def test_wrong_targets(target, message):
     model = nn.Linear(4, 3, bias=False).eval()
-    with pytest.raises(TargetError):
+    with pytest.raises(TargetError, match=message):
         XGradient(model).attribute(torch.randn(4, 4), target)
 
 
-@pytest.mark.parametrize("x", ["x", torch.ones(2, 4).long(), torch.full((2, 4), float("nan")), torch.randn(0, 4)])
+@pytest.mark.parametrize(
+    ("x", "message"),
+    [
+        ("x", r"must be a torch\.Tensor, not str"),
+        (torch.ones(2, 4).long(), r"floating point.*x\.float\(\)"),
+        (torch.full((2, 4), float("nan")), "NaN or infinite values .first in example 0"),
+        (torch.randn(0, 4), r"shape \(0, 4\): it must hold at least one example"),
+    ],
+)
 @pytest.mark.parametrize("check", [True, False])
-def test_wrong_inputs(x, check):
-    with pytest.raises(InputError):
+def test_wrong_inputs(x, message, check):
+    with pytest.raises(InputError, match=message):
         XGradient(nn.Linear(4, 3, bias=False).eval(), check=check).attribute(x, 0)
 
 
@@ -128,6 +150,7 @@ def test_wrong_degrees(degree):
         XGradient(nn.Linear(2, 2, bias=False), degree=degree)
 
 
+@pytest.mark.slow
 def test_training_with_an_attribution_prior_makes_attributions_sparse():
     torch.manual_seed(0)
     x = torch.randn(200, 12)
@@ -163,17 +186,52 @@ def test_a_bias_that_is_zero_only_at_first_is_refused():
         method.attribute(x, 0)
 
 
-def test_it_is_checked_once_while_nothing_changes(monkeypatch):
+@pytest.fixture
+def checks(monkeypatch):
+    """A list with an entry for each check of a network."""
     calls = []
-    check = biasprop.xgradient.homogeneity
-    monkeypatch.setattr("biasprop.xgradient.homogeneity", lambda *a: calls.append(1) or check(*a))
-    model = nn.Sequential(nn.Linear(4, 5, bias=False), nn.ReLU(), nn.Linear(5, 2, bias=False))
+    monkeypatch.setattr(x_gradient, "homogeneity", lambda *a: calls.append(1) or homogeneity(*a))
+    return calls
+
+
+def bias_free():
+    return nn.Sequential(nn.Linear(4, 5, bias=False), nn.ReLU(), nn.Linear(5, 2, bias=False)).eval()
+
+
+def test_it_is_checked_once_while_nothing_changes(checks):
+    model = bias_free()
     for training in (True, False):
         method = XGradient(model.train(training))
         for size in (4, 2):
             method.attribute(torch.randn(size, 4), 0)
-    assert len(calls) == 2
+    assert len(checks) == 2
 
 
-def test_public_names():
-    assert issubclass(NotHomogeneous, biasprop.BiaspropError)
+def test_it_is_checked_again_after_changes_in_place_and_for_other_shapes(checks):
+    model = bias_free()
+    method, x = XGradient(model), torch.randn(3, 4)
+    for count in (1, 2, 3):
+        for _ in range(2):
+            method.attribute(x, 0)
+        assert len(checks) == count
+        with torch.no_grad():
+            model[0].weight.mul_(2)
+    method.attribute(x, 0)
+    model.double()
+    method.attribute(x.double(), 0)
+    assert len(checks) == 5
+
+
+def test_new_weights_are_noticed_also_where_the_old_ones_were_in_memory():
+    model, x = nn.Sequential(nn.Linear(4, 3)).eval(), torch.randn(2, 4)
+    method, seen = XGradient(model), set()
+    for attempt in range(6):
+        model[0].bias = None
+        model[0].bias = nn.Parameter(torch.zeros(3) if attempt % 2 else torch.ones(3))
+        seen.add(id(model[0].bias))
+        if attempt % 2:
+            method.attribute(x, 0)
+        else:
+            with pytest.raises(NotHomogeneous, match="its bias is a constant"):
+                method.attribute(x, 0)
+    assert len(seen) < 6, "no new weight was where an old one had been"

@@ -2,11 +2,12 @@
 
 import pytest
 import torch
-from conftest import randomise
+from helpers import randomise
 from torch import nn
 
 import biasprop
 from biasprop import BiasBackprop
+from biasprop.rules import Compensation
 
 captum = pytest.importorskip("captum")
 pytestmark = pytest.mark.filterwarnings("ignore")  # Captum's own
@@ -66,3 +67,16 @@ def test_metrics(net):
     sensitivity = sensitivity_max(method.attribute, X, target=1, perturb_radius=1e-4, n_perturb_samples=2)
     assert sensitivity.shape == (3,)
     assert (sensitivity < 0.2).all()
+
+
+@pytest.mark.parametrize("zero_others", [False, True])
+@pytest.mark.parametrize("rule", ["bias1", Compensation(0.5)])
+def test_options_are_those_of_explain(net, rule, zero_others):
+    options = {"rule": rule, "sources": "0", "zero_others": zero_others}
+    method, expected = BiasBackprop(net, **options), biasprop.explain(net, X, 2, **options)
+    assert (expected.withheld != 0).all()
+    attribution, delta = method.attribute(X, 2, return_convergence_delta=True)
+    torch.testing.assert_close(attribution, expected.attribution)
+    torch.testing.assert_close(delta, expected.residual)
+    assert delta.abs().max() < 1e-12
+    assert repr(method) == "BiasBackprop(Sequential, rule='bias1')"

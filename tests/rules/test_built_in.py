@@ -1,4 +1,4 @@
-"""The formulas of spec section 3 by hand, rules of one's own, and bad rules."""
+"""The formulas of spec section 3 by hand, rules by name, and bad names and temperatures."""
 
 import pytest
 import torch
@@ -6,7 +6,7 @@ from torch import nn
 
 import biasprop
 from biasprop import RuleError
-from biasprop.rules import Compensation, EqualShare, PositiveShare, shares
+from biasprop.rules import NAMES, Compensation, EqualShare, PositiveShare, make_rule, shares
 
 M = torch.tensor([[1.0, -2.0, 0.0, 3.0]]).double()
 
@@ -42,48 +42,8 @@ def test_positive_share_without_positive_components_is_uniform_over_the_others()
     torch.testing.assert_close(alpha(PositiveShare(), -M.abs()), torch.tensor([[1, 1, 0, 1]]).double() / 3)
 
 
-@pytest.mark.parametrize("rule", [Compensation(), EqualShare(), PositiveShare()])
-def test_fallbacks_in_order(rule):
-    zero = torch.zeros(1, 4).double()
-    half = torch.tensor([[0.5, 0.5, 0, 0]]).double()
-    torch.testing.assert_close(alpha(rule, zero, support=[True, True, False, False]), half)
-    torch.testing.assert_close(alpha(rule, zero, support=False, wired=[True, True, False, False]), half)
-    assert (alpha(rule, zero, support=False, wired=False) == 0).all()
-
-
-class Largest:
-    """Everything to the largest component."""
-
-    def alpha(self, m, h):
-        return torch.nn.functional.one_hot(m.masked_fill(m == 0, -torch.inf).argmax(-1), m.shape[-1]).to(m)
-
-
-class Signed:
-    """Shares proportional to the components themselves: some are negative, all sum to 1."""
-
-    def alpha(self, m, h):
-        return m / m.sum(-1, keepdim=True)
-
-
-class Broken:
-    def alpha(self, m, h):
-        return torch.full_like(m, 0.5)
-
-
 def model():
     return nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 2)).double().eval()
-
-
-@pytest.mark.parametrize("rule", [Largest(), Signed()])
-def test_a_rule_of_ones_own_is_complete(rule):
-    explanation = biasprop.explain(model(), torch.randn(3, 4).double(), rule=rule)
-    assert explanation.completeness_error.max() < 1e-11
-    assert explanation.rule == type(rule).__name__
-
-
-def test_a_rule_that_does_not_sum_to_1_is_refused():
-    with pytest.raises(RuleError, match=r"Broken is not a split.*sums to "):
-        biasprop.explain(model(), torch.randn(3, 4).double(), rule=Broken())
 
 
 @pytest.mark.parametrize("rule", ["bias4", None, 3, Compensation, object()])
@@ -96,3 +56,25 @@ def test_unknown_rule(rule):
 def test_bad_temperature(temperature):
     with pytest.raises(RuleError, match="positive number"):
         biasprop.explain(model(), torch.randn(3, 4).double(), temperature=temperature)
+
+
+def test_a_temperature_where_there_is_none_or_another_is_refused():
+    x = torch.randn(3, 4).double()
+    with pytest.raises(RuleError, match="The rule 'bias3' has no temperature: leave temperature=1.0"):
+        biasprop.explain(model(), x, rule="bias3", temperature=5)
+    with pytest.raises(RuleError, match="carries its own temperature"):
+        biasprop.explain(model(), x, rule=Compensation(0.5), temperature=5)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_names(name):
+    rule = make_rule(name, 1.0)
+    assert type(rule) is NAMES[name]
+    assert rule == NAMES[name]()
+    assert make_rule(rule) is rule
+    if hasattr(rule, "temperature"):
+        assert make_rule(name, 0.5) == NAMES[name](0.5)
+
+
+def test_names_are_those_of_the_paper():
+    assert {"bias1": Compensation, "bias2": EqualShare, "bias3": PositiveShare} == NAMES

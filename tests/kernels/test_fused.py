@@ -1,0 +1,137 @@
+"""The compiled CPU kernels against the streaming form in float64: every rule, every fallback, drawn shapes."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from problems import BUDGET, RULES, double, problems
+from torch import nn
+
+import biasprop
+from biasprop.kernels import Layout, Settings, streaming
+from biasprop.rules import ByForm
+
+fused = pytest.importorskip("biasprop.kernels.fused")
+
+
+@settings(max_examples=150, deadline=None)
+@given(problems(), st.sampled_from(RULES), st.sampled_from([BUDGET, 2**10]))
+def test_spread_equals_the_streaming_form(problem, rule, budget):
+    options = Settings(rule, budget)
+    received, lost = fused.spread(*problem, options)
+    expected, expected_lost = streaming.spread(*double(problem), options)
+    assert (received - expected).abs().sum() <= 1e-5 * expected.abs().sum() + 1e-6
+    torch.testing.assert_close(
+        torch.zeros(()) if lost is None else lost.sum(),
+        torch.zeros(()) if expected_lost is None else expected_lost.sum().float(),
+    )
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.integers(1, 4), st.integers(1, 3), st.sampled_from([1e-3, 1.0, 1000.0]), st.sampled_from(RULES), st.integers()
+)
+def test_a_join_equals_the_streaming_form(operands, targets, size, rule, seed):
+    torch.manual_seed(seed % 2**32)
+    m = size * torch.randn(operands, 40) * (torch.rand(operands, 40) < 0.6)
+    h = torch.randn(40) * (torch.rand(40) < 0.7)
+    support = (m != 0) | (torch.rand(operands, 40) < 0.5)
+    beta = torch.randn(targets, 40) * (torch.rand(40) < 0.7)
+    received = fused.spread_components(m, h, support, beta, Settings(rule, BUDGET))
+    expected = streaming.spread_components(m.double(), h.double(), support, beta.double(), Settings(rule, BUDGET))
+    assert (received - expected).abs().sum() <= 1e-5 * expected.abs().sum()
+    torch.testing.assert_close(received.sum(0), beta)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_linear_layer_is_shared_out_over_its_outputs(rule):
+    layout = Layout((2, 1, 300, 1), (2, 1, 70, 1), torch.randn(1, 1, 70, 300), torch.zeros(1, 1, dtype=torch.int32))
+    problem = (
+        layout,
+        torch.randn(layout.operand).relu(),
+        None,
+        torch.randn(layout.output),
+        torch.randn(1, *layout.output),
+    )
+    received, _ = fused.spread(*problem, Settings(rule, BUDGET))
+    expected, _ = streaming.spread(*double(problem), Settings(rule, BUDGET))
+    assert (received - expected).abs().sum() <= 1e-5 * expected.abs().sum()
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_components_far_beyond_what_exp_can_hold(rule):
+    layout = Layout((1, 1, 50, 1), (1, 1, 20, 1), torch.randn(1, 1, 20, 50) * 300, torch.zeros(1, 1, dtype=torch.int32))
+    problem = layout, torch.randn(layout.operand), None, torch.randn(layout.output), torch.randn(1, *layout.output)
+    received, _ = fused.spread(*problem, Settings(rule, BUDGET))
+    expected, _ = streaming.spread(*double(problem), Settings(rule, BUDGET))
+    assert received.isfinite().all()
+    assert (received - expected).abs().sum() <= 1e-4 * expected.abs().sum()  # rounding of scores of size 1000
+
+
+@pytest.mark.parametrize("rule", ["bias1", "bias2", "bias3"])
+def test_explanations_agree_and_do_not_depend_on_the_number_of_threads(rule):
+    model = nn.Sequential(
+        nn.Conv2d(3, 20, 5, stride=2, padding=2),
+        nn.BatchNorm2d(20),
+        nn.ReLU(),
+        nn.Conv2d(20, 40, 3, padding=1, groups=2),
+        nn.LeakyReLU(),
+        nn.AvgPool2d(2),
+        nn.Flatten(),
+        nn.Linear(40 * 64, 10),
+    ).eval()
+    x = torch.randn(2, 3, 32, 32)
+    explainer = biasprop.explainer(model, x)
+    compiled = explainer(x, rule=rule).bias_attribution
+    explainer.compiled = False
+    plain = explainer(x, rule=rule).bias_attribution
+    assert (compiled - plain).abs().sum() <= 1e-5 * plain.abs().sum()
+    explainer.compiled = True
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        again = explainer(x, rule=rule).bias_attribution
+    finally:
+        torch.set_num_threads(threads)
+    assert (again - compiled).abs().max() <= 1e-6 * compiled.abs().max()  # torch's own convolutions may differ
+
+
+def test_the_number_of_threads_stays_as_it_is():
+    """Numba's OpenMP layer sets it for PyTorch too."""
+    before = torch.get_num_threads()
+    model = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(72, 3))
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            biasprop.explain(model.eval(), torch.randn(2, 1, 8, 8))
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+
+
+class Cubic:
+    """A form that no kernel knows."""
+
+
+class Strange(ByForm):
+    form = Cubic()
+
+
+def test_a_form_that_a_kernel_does_not_know_is_an_error_never_another_rule():
+    layout = Layout((1, 1, 4, 1), (1, 1, 2, 1), torch.randn(1, 1, 2, 4), torch.zeros(1, 1, dtype=torch.int32))
+    ones = torch.ones(layout.output)
+    with pytest.raises((TypeError, AssertionError), match="Cubic"):
+        fused.spread(layout, torch.randn(layout.operand), None, ones, ones[None], Settings(Strange(), BUDGET))
+    m, every = torch.randn(2, 5), torch.ones(2, 5, dtype=torch.bool)
+    with pytest.raises((TypeError, AssertionError), match="Cubic"):
+        fused.spread_components(m, torch.ones(5), every, torch.ones(1, 5), Settings(Strange(), BUDGET))
+
+
+def test_a_rule_without_a_form_is_for_the_streaming_kernels():
+    class Own:
+        def alpha(self, m, h):
+            return m / m.sum(-1, keepdim=True)
+
+    m, every = torch.rand(2, 5) + 1, torch.ones(2, 5, dtype=torch.bool)
+    with pytest.raises(TypeError, match=r"has no form: it is for biasprop\.kernels\.streaming"):
+        fused.spread_components(m, torch.ones(5), every, torch.ones(1, 5), Settings(Own(), BUDGET))

@@ -1,0 +1,110 @@
+"""Which kernels are taken, the streaming form against alpha written out, and option 3 as convolutions."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from problems import BUDGET, RULES, double, problems
+from torch.nn import functional as F
+
+from biasprop import kernels
+from biasprop.kernels import Settings, spread, spread_components, streaming
+from biasprop.kernels.autograd import pull_back, scaled
+from biasprop.kernels.proportional import spread_positive
+from biasprop.rules import PositiveShare, shares
+
+
+def written_out(layout, u, slope, h, beta, rule):
+    """All of alpha, one unit at a time."""
+    received, lost = torch.zeros(len(beta), *layout.operand, dtype=u.dtype), torch.zeros_like(beta)
+    for b, g, o, position in torch.cartesian_prod(*map(torch.arange, layout.output)).tolist():
+        taps = layout.windows[position].long()
+        a = layout.weight[g, position if layout.weight.shape[1] > 1 else 0, o].reshape(-1, len(taps))
+        inside = (taps >= 0).expand_as(a)
+        c = 1 if slope is None else slope[b, g, o, position]
+        m = torch.where(inside, c * a * u[b, g][:, taps.clamp_min(0)], 0)
+        mass = beta[:, b, g, o, position]
+        flat = [t.reshape(1, -1) for t in (m, (a != 0) & inside, inside)]
+        alpha = shares(rule, flat[0], h[b, g, o, position].reshape(1), mass.any().reshape(1), *flat[1:])
+        lost[:, b, g, o, position] = mass * (1 - alpha.sum())
+        for c, k in torch.cartesian_prod(*map(torch.arange, a.shape)).reshape(-1, 2).tolist():
+            if taps[k] >= 0:
+                received[:, b, g, c, taps[k]] += mass * alpha[0, c * len(taps) + k]
+    return received, lost
+
+
+@settings(max_examples=20, deadline=None)
+@given(problems(), st.sampled_from(RULES), st.sampled_from([BUDGET, 2**10]))
+def test_the_streaming_form_is_alpha_written_out(problem, rule, budget):
+    layout, u, slope, h, beta = double(problem)
+    if torch.Size(layout.output).numel() * layout.weight.shape[-1] > 4000:
+        return
+    received, lost = streaming.spread(layout, u, slope, h, beta, Settings(rule, budget))
+    expected, expected_lost = written_out(layout, u, slope, h, beta, rule)
+    torch.testing.assert_close(received, expected)
+    torch.testing.assert_close(torch.zeros_like(beta) if lost is None else lost, expected_lost)
+
+
+def test_nothing_to_distribute_costs_nothing(monkeypatch):
+    monkeypatch.setattr(kernels, "_best", lambda *a: pytest.fail("no kernel is needed"))
+    layout = kernels.Layout((1, 1, 3, 2), (1, 1, 2, 2), torch.ones(1, 1, 2, 3), torch.zeros(2, 1, dtype=torch.int32))
+    zeros = torch.zeros(4, *layout.output)
+    received, lost = spread(layout, torch.ones(layout.operand), None, zeros[0], zeros, Settings(RULES[0], BUDGET))
+    assert received.shape == (4, *layout.operand)
+    assert not received.any()
+    assert lost is None
+
+
+def test_double_precision_and_what_is_not_to_be_compiled_is_streamed(monkeypatch):
+    pytest.importorskip("biasprop.kernels.fused")
+    taken, plain = [], streaming.spread_components
+    monkeypatch.setattr(streaming, "spread_components", lambda *a: taken.append(1) or plain(*a))
+    m, every = torch.randn(2, 5), torch.ones(2, 5, dtype=torch.bool)
+    for dtype, compiled, count in ((torch.float32, True, 0), (torch.float64, True, 1), (torch.float32, False, 2)):
+        problem = m.to(dtype), torch.ones(5, dtype=dtype), every, torch.ones(1, 5, dtype=dtype)
+        spread_components(*problem, Settings(RULES[0], BUDGET, compiled))
+        assert len(taken) == count
+
+
+@pytest.mark.parametrize("slope", [None, "mask", "numbers"])
+def test_option_3_as_convolutions_leaves_only_what_is_0_over_0(slope):
+    u, weight = torch.randn(2, 3, 6, 6).double(), torch.randn(4, 3, 3, 3).double()
+    u[0, :, :4] = 0
+    beta = torch.randn(2, 2, 4, 4, 4).double()
+    slopes = {"mask": torch.rand(2, 4, 4, 4) < 0.7, "numbers": torch.randn(2, 4, 4, 4).double(), None: None}[slope]
+    received, rest = spread_positive(F.conv2d, weight, u, slopes, beta)
+    windows = F.unfold(u, 3).reshape(2, 1, 27, 4, 4)
+    m = weight.reshape(1, 4, 27, 1, 1) * windows * (1 if slopes is None else slopes[:, :, None])
+    m = m.movedim(2, -1)
+    none = (m <= 0).all(-1)
+    torch.testing.assert_close(rest, beta * none)
+    alpha = PositiveShare().alpha(m, None).nan_to_num(0) * ~none[..., None]
+    message = (alpha * beta[..., None]).sum(2).flatten(2, 3).transpose(2, 3)
+    expected = torch.stack([F.fold(one, (6, 6), 3) for one in message])
+    torch.testing.assert_close(received, expected)
+
+
+def test_gradients_of_several_targets_are_those_of_each():
+    u, v = torch.randn(3, 4, requires_grad=True), torch.randn(4, requires_grad=True)
+    output, cotangents = u * v, torch.randn(5, 3, 4)
+    for count in (1, 5):
+        one, two = pull_back(output, [u, v], cotangents[:count])
+        torch.testing.assert_close(one, cotangents[:count] * v.detach())
+        torch.testing.assert_close(two, (cotangents[:count] * u.detach()).sum(1))
+
+
+@pytest.mark.parametrize(
+    "count",
+    [1, pytest.param(5, marks=pytest.mark.xfail(strict=True, reason="zeros come without the dimension of targets"))],
+)
+def test_an_operand_that_does_not_matter_receives_zeros(count):
+    u, unused = torch.randn(3, 4, requires_grad=True), torch.randn(2, requires_grad=True)
+    _, zeros = pull_back(u * 2, [u, unused], torch.randn(count, 3, 4))
+    assert zeros.shape == (count, 2)
+    assert not zeros.any()
+
+
+def test_a_mask_scales_like_numbers_and_stops_what_is_not_finite():
+    mask, values = torch.tensor([True, False]), torch.tensor([2.0, torch.inf])
+    assert scaled(mask, values).tolist() == [2, 0]
+    assert scaled(torch.tensor([3.0, 1.0]), values).tolist() == [6, torch.inf]

@@ -1,0 +1,92 @@
+"""The sweep: several targets, hidden cuts, budgets."""
+
+import pytest
+import torch
+from helpers import IMAGES, Residual, assert_same, convolutional, randomise, small_cnn
+from torch import nn
+
+import biasprop
+from biasprop import SourceError
+
+SEVERAL = [3, "predicted", lambda y: y[:, 0] - y[:, 1], lambda y: y.softmax(1)[:, 2], [0, 1, 2]]
+
+
+@pytest.mark.parametrize("rule", ["bias1", "bias2", "bias3"])
+@pytest.mark.parametrize("options", [{}, {"at": "2"}, {"sources": "0"}])
+def test_several_targets_are_what_each_is_alone(rule, options):
+    explainer = biasprop.explainer(convolutional(), IMAGES)
+    several = explainer(IMAGES, targets=SEVERAL, rule=rule, **options)
+    assert several.output.shape == several.completeness_error.shape == (3, 5)
+    assert several.weight.shape == (3, 5, *several.input.shape[1:])
+    assert several.completeness_error.max() < 1e-12
+    for j, target in enumerate(SEVERAL):
+        assert_same(several.for_target(j), explainer(IMAGES, target, rule=rule, **options))
+
+
+def test_targets_that_do_not_fit_into_the_budget_are_swept_one_after_the_other():
+    net = convolutional()
+    several = biasprop.explain(net, IMAGES, targets=SEVERAL)
+    torch.testing.assert_close(
+        biasprop.explain(net, IMAGES, targets=SEVERAL, memory_budget=1).bias_attribution, several.bias_attribution
+    )
+
+
+def test_an_input_whose_batch_is_not_the_first_dimension_inside():
+    class Turned(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.second = nn.Linear(4, 4), nn.Linear(12, 2)
+
+        def forward(self, x):
+            return self.second(self.first(x).transpose(0, 1).relu().transpose(0, 1).flatten(1))
+
+    net, x = Turned().double().eval(), torch.randn(5, 3, 4, dtype=torch.float64)
+    explainer = biasprop.explainer(net, x)
+    hidden = explainer(x, targets=[0, 1]).at("relu")
+    assert hidden.completeness_error.max() < 1e-12
+    for j in (0, 1):
+        assert_same(hidden.for_target(j), explainer(x, j).at("relu"))
+
+
+def test_hidden_cuts_are_complete_and_agree_with_the_rest_of_the_network():
+    model, x = small_cnn(), torch.randn(2, 2, 9, 9).double()
+    explanation = biasprop.explain(model, x, 2)
+    for name in ("0", "2", "3", "5", "7"):
+        hidden = explanation.at(name)
+        assert hidden.completeness_error.max() < 1e-12
+        assert (hidden.bypassed == 0).all()
+    hidden, rest = explanation.at("2"), biasprop.explain(model[3:], model[:3](x).detach(), 2)
+    torch.testing.assert_close(hidden.input, rest.input)
+    torch.testing.assert_close(hidden.weight, rest.weight)
+    torch.testing.assert_close(hidden.bias_attribution, rest.bias_attribution)
+
+
+def test_a_hidden_tensor_that_is_not_a_cut_says_what_bypasses_it():
+    model = nn.Sequential(Residual(nn.Sequential(nn.Linear(4, 4), nn.ReLU())), nn.Linear(4, 2)).double().eval()
+    x = torch.randn(3, 4).double()
+    explanation = biasprop.explain(model, x, 0)
+    partial, full = explanation.at("0.body"), explanation.at("0.body", "input")
+    assert (partial.bypassed != 0).all()
+    assert partial.completeness_error.max() < 1e-12
+    assert (full.bypassed == 0).all()
+    assert full.completeness_error.max() < 1e-12
+    assert isinstance(full.attribution, tuple)
+
+
+def test_at_names_what_there_is_and_notices_a_changed_model():
+    model, x = small_cnn(), torch.randn(1, 2, 9, 9).double()
+    explanation = biasprop.explain(model, x)
+    with pytest.raises(SourceError, match="No tensor of the network is called 'features'"):
+        explanation.at("features")
+    with torch.no_grad():
+        model[7].bias.add_(1)
+    with pytest.raises(SourceError, match="has changed"):
+        explanation.at("2")
+
+
+def test_hidden_cuts_named_twice_nested_or_unreached():
+    model = randomise(nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 2))).double()
+    explanation = biasprop.explain(model, torch.randn(2, 3).double(), 0)
+    assert explanation.at("1", "1").completeness_error.max() < 1e-12
+    with pytest.raises(SourceError, match="only through another"):
+        explanation.at("1", "3")

@@ -1,0 +1,84 @@
+"""The tape: gates folded into their layers, linearised once, used up when the last sweep has passed."""
+
+import pytest
+import torch
+from helpers import IMAGES, convolutional, randomise
+from torch import nn
+
+import biasprop
+from biasprop.attribution import main_line
+from biasprop.propagation import EVERY, choose, linearize
+
+
+def taped(model, x, cut=()):
+    explainer = biasprop.Explainer(model)
+    graph = explainer.graph(*explainer.check(x))
+    return linearize(graph, graph.read_parameters(model), (x,), cut=[graph.find(name) for name in cut])
+
+
+def folded(tape):
+    return {step.node.name: [gate.node.name for gate in step.gate] for step in tape.steps}
+
+
+def test_a_layer_takes_what_directly_follows_up_to_the_first_gate():
+    model = randomise(nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Sigmoid(), nn.Linear(4, 2)))
+    assert folded(taped(model, torch.randn(2, 3))) == {"0": ["1", "2"], "1": [], "2": [], "3": [], "4": []}
+
+
+class Fork(nn.Module):
+    def __init__(self, function):
+        super().__init__()
+        self.one, self.two, self.function = nn.Linear(3, 3), nn.Linear(3, 3), function
+
+    def forward(self, x):
+        y = self.one(x)
+        return self.two(self.function(torch.relu(y), y))
+
+
+def test_a_gate_on_a_tensor_that_another_reads_stays_alone():
+    x = torch.randn(2, 3)
+    assert folded(taped(Fork(lambda z, y: z + y).eval(), x))["one"] == []
+    assert folded(taped(Fork(lambda z, y: z * (y > 0)).eval(), x))["one"][0] == "relu"  # a comparison reads no gradient
+
+
+def test_slope_and_local_bias_of_a_layer_are_those_of_its_parts():
+    model = randomise(nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Hardtanh(-0.3, 0.3))).double()
+    x = torch.randn(5, 3).double()
+    layer = taped(model, x).steps[0]
+    slope, h = layer.layer(EVERY)
+    linear = x @ model[0].weight.T.detach()
+    torch.testing.assert_close(slope * linear + h, model(x).detach())
+    _, without = layer.layer(choose("1", ["0", "1", "2"], zero_others=True))
+    scale = model[1].weight / (model[1].running_var + model[1].eps).sqrt()
+    shift = (model[1].bias - model[1].running_mean * scale).detach()
+    inside = (model[1](model[0](x)).abs() < 0.3).detach()
+    assert inside.any()
+    assert not inside.all()
+    torch.testing.assert_close(without.expand(5, 4), inside * shift)
+
+
+def test_a_tape_is_used_up_by_the_last_pass_alone():
+    tape = taped(convolutional(), IMAGES)
+    steps = list(tape.steps)
+    assert list(tape.backwards(last=False)) == steps[::-1]
+    assert tape.steps == steps
+    assert list(tape.backwards()) == steps[::-1]
+    assert tape.steps == []
+    assert tape.names == [step.node.name for step in steps]
+
+
+def test_hidden_tensors_are_kept_at_the_cut_only():
+    tape = taped(convolutional(), IMAGES, cut=["2"])
+    assert {node.name for node in tape.kept} == {"2", tape.graph.inputs[0].name}
+
+
+@pytest.mark.parametrize("budget", [1, 2**12, 2**29])
+def test_the_network_is_linearised_once_for_all_targets(budget, monkeypatch):
+    calls = []
+    monkeypatch.setattr(main_line, "linearize", lambda *a, **k: calls.append(1) or linearize(*a, **k))
+    explainer = biasprop.Explainer(convolutional(), memory_budget=budget)
+    explanation = explainer(IMAGES, targets="all")
+    assert len(calls) == 1
+    assert explanation.completeness_error.max() < 1e-12
+    for j in range(5):
+        torch.testing.assert_close(explanation.for_target(j).bias_attribution, explainer(IMAGES, j).bias_attribution)

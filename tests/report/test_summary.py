@@ -1,0 +1,93 @@
+"""The text of an explanation."""
+
+import re
+
+import pytest
+import torch
+from helpers import IMAGES, ROWS, convolutional, small_mlp
+
+import biasprop
+from biasprop.report import equation, feature_name, summarize
+from biasprop.results import Part
+from biasprop.rules import Compensation
+
+NAMES = ["age", "weight", "height", "pressure"]
+
+
+def test_text(image, table):
+    text = table.summary(NAMES)
+    assert "f(x) =" in text
+    assert "w.x" in text
+    assert all(name in text for name in NAMES)
+    assert "complete to" in text
+    assert f"target {image.target[0]}:" in str(image)
+    assert repr(image) == "Explanation(3 examples, input (3, 3, 10, 12), rule='bias1')"
+
+
+def test_the_equation_is_that_of_the_numbers(table):
+    f, linear, b, share = map(
+        float,
+        re.fullmatch(r"f\(x\) = (\S+) = w\.x (\S+) \+ b (\S+) \(b is (\S+) % of f\)", equation(table, 1)).groups(),
+    )
+    assert f == pytest.approx(table.output[1].item(), rel=1e-3)
+    assert b == pytest.approx(table.bias[1].item(), rel=1e-3)
+    assert linear == pytest.approx((table.output - table.bias)[1].item(), rel=1e-3)
+    assert share == round(100 * (table.bias / table.output)[1].item())
+
+
+def test_what_bypasses_a_hidden_tensor_is_said():
+    model = torch.nn.Sequential(small_mlp(4), torch.nn.ReLU())
+    explanation = biasprop.explain(Skips(model).eval(), ROWS, 0, at="inner")
+    assert " + bypassed " in equation(explanation, 0)
+
+
+class Skips(torch.nn.Module):
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x):
+        return self.inner(x) + x
+
+
+def test_the_largest_features_come_first(table):
+    lines = [line for line in summarize(table, NAMES, examples=1).splitlines() if "= w*x" in line]
+    values = [float(re.search(r"([+-]\S+) = w\*x", line).group(1)) for line in lines]
+    order = table.attribution[0].abs().argsort(descending=True)
+    assert [line.split()[0] for line in lines] == [NAMES[i] for i in order]
+    assert values == pytest.approx(table.attribution[0][order].tolist(), rel=1e-3)
+    assert len([line for line in summarize(table, NAMES, examples=1, features=2).splitlines() if "= w*x" in line]) == 2
+    assert "... and 1 more" in summarize(table, NAMES, examples=1)
+
+
+def test_what_was_withheld_or_is_unattributed_is_said():
+    class Padded(torch.nn.Module):
+        def forward(self, x):
+            return torch.nn.functional.pad(x, (0, 1), value=2.0).sum(1)
+
+    assert "2 of b reaches no input (unattributed)" in str(biasprop.explain(Padded().eval(), ROWS))
+    withheld = biasprop.explain(small_mlp(), ROWS, sources="0")
+    assert f"{withheld.withheld[0].item():.4g} of b withheld" in str(withheld)
+
+
+def test_rule_and_temperature_are_said():
+    model = small_mlp()
+    assert "(bias1, T = 0.5)" in str(biasprop.explain(model, ROWS, rule=Compensation(0.5)))
+    assert "(bias1)" in str(biasprop.explain(model, ROWS))
+    assert "(bias3)" in str(biasprop.explain(model, ROWS, rule="bias3"))
+
+
+def test_several_targets_one_after_the_other():
+    text = str(biasprop.explain(convolutional(), IMAGES, targets="all"))
+    assert text.startswith("5 targets\n")
+    assert text.count("Explanation of 3 predictions") == 3
+    assert text.endswith("... and 2 more targets")
+
+
+def test_features_are_named_by_index_where_names_do_not_fit():
+    part = Part("x", torch.zeros(2, 3, 4), torch.zeros(1, 2, 3, 4), torch.zeros(1, 2, 3, 4))
+    assert feature_name(part, 7) == "x[1, 3]"
+    assert feature_name(part, 7, NAMES) == "x[1, 3]"
+    row = Part("x", torch.zeros(2, 4), torch.zeros(1, 2, 4), torch.zeros(1, 2, 4))
+    assert feature_name(row, 3, NAMES) == "pressure"
+    assert feature_name(row, 3, NAMES[:2]) == "x[3]"
