@@ -48,10 +48,8 @@ def numbers(value):
         yield value
 
 
-FAST = ("x3",)
-
-
-@pytest.mark.parametrize("name", [n if n in FAST else pytest.param(n, marks=pytest.mark.slow) for n in command.MODULES])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", command.MODULES)
 def test_every_experiment_runs_and_a_second_run_reuses_it(folder, name, capsys, monkeypatch):
     command.run([name], smoke=True, config=None, seed=0, results=folder, runs=folder)
     made = read_results(folder, name)

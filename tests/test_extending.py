@@ -58,6 +58,7 @@ main()
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("which", "script", "printed"),
     [

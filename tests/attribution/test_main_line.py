@@ -135,7 +135,7 @@ def test_threads_may_explain_at_once():
         (
             lambda m, x: biasprop.explain(m, x, 0, operations={torch.ops.aten.relu: lambda c: None}),
             UnsupportedOperation,
-            r"The rule for relu \(relu\) returned None, and must return a local model",
+            r"The linearisation of relu \(relu\) returned None, and must return one of biasprop.local_models",
         ),
         (lambda m, x: biasprop.explain(m, x, 0).regions("abc"), InputError, "Region labels cannot be made of a str"),
         (

@@ -1,5 +1,6 @@
 """Completeness on networks that hypothesis draws."""
 
+import pytest
 import torch
 from helpers import Residual, assert_exact, randomise
 from hypothesis import given, settings
@@ -42,11 +43,28 @@ def networks(draw):
     return randomise(nn.Sequential(*layers)).double(), shape
 
 
-@settings(max_examples=25, deadline=None)
-@given(
-    networks(), st.sampled_from([Compensation, EqualShare, PositiveShare]), st.floats(0.05, 20), st.floats(0.01, 100)
+DRAWN = (
+    networks(),
+    st.sampled_from([Compensation, EqualShare, PositiveShare]),
+    st.floats(0.05, 20),
+    st.floats(0.01, 100),
 )
+
+
+@settings(max_examples=10, deadline=None)
+@given(*DRAWN)
 def test_random_networks_are_complete(network, kind, temperature, scale):
+    assert_complete(network, kind, temperature, scale)
+
+
+@pytest.mark.slow
+@settings(max_examples=50, deadline=None)
+@given(*DRAWN)
+def test_many_random_networks_are_complete(network, kind, temperature, scale):
+    assert_complete(network, kind, temperature, scale)
+
+
+def assert_complete(network, kind, temperature, scale):
     rule = kind() if kind is PositiveShare else kind(temperature)
     model, shape = network
     x = torch.randn(2, *shape).double() * scale

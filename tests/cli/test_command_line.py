@@ -50,16 +50,6 @@ def test_python_m_is_the_command_line():
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.startswith("biasprop ")
 
 
-HIDDEN = """
-import sys
-hidden = sys.argv.pop(1)
-sys.modules[hidden] = None
-sys.argv[0] = "biasprop"
-from biasprop.__main__ import main
-main()
-"""
-
-
 @pytest.mark.parametrize(
     ("hidden", "message"),
     [
@@ -69,11 +59,12 @@ main()
         ("matplotlib", "Drawing needs matplotlib"),
     ],
 )
-def test_a_missing_package_is_one_message(hidden, message):
-    done = python(HIDDEN, hidden, "explain", "--help")
-    assert done.returncode == 2
-    assert done.stderr == f"error: {message}, which is not installed: pip install 'biasprop[cli]'.\n"
-    assert not done.stdout
+def test_a_missing_package_is_one_message(hidden, message, run, monkeypatch):
+    monkeypatch.setitem(sys.modules, hidden, None)
+    status, out, err = run("explain", "--help")
+    assert status == 2
+    assert err == f"error: {message}, which is not installed: pip install 'biasprop[cli]'.\n"
+    assert not out
 
 
 BARE = """

@@ -16,9 +16,20 @@ from biasprop.kernels import Layout, Settings, streaming
 from biasprop.rules import ByForm
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(problems(), st.sampled_from(RULES))
 def test_the_gpu_kernels_or_tritons_interpretation_of_them(problem, rule):
+    assert_agrees(problem, rule)
+
+
+@pytest.mark.slow
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(problems(), st.sampled_from(RULES))
+def test_the_gpu_kernels_on_many_problems(problem, rule):
+    assert_agrees(problem, rule)
+
+
+def assert_agrees(problem, rule):
     gpu = pytest.importorskip("biasprop.kernels.gpu", reason="Triton comes with the CUDA and ROCm builds of torch")
     layout, *tensors = problem
     device = "cuda" if torch.cuda.is_available() else "cpu"  # conftest.py: interpreted where there is no GPU
