@@ -217,24 +217,12 @@ POSITIVE = {"log", "log1p", "sqrt", "rsqrt"}
 ALONE = {name: (lambda u, f=getattr(aten, name): f(u)) for name in UNARY}
 
 
-WRONG = {
-    "pow of a constant": "an exponent that depends on the input is not looked at",
-}
-
-
 FAST = {name for name in CALLS if name.split()[0] in ("max.other", "lerp", "addcmul", "addcdiv", "where", "clamp")}
-FAST |= {"_upsample_nearest_exact3d", "feature_alpha_dropout", *WRONG}
-
-
-def marks(name):
-    """A few operations always, all of them in the slow tests."""
-    found = [] if name in FAST else [pytest.mark.slow]
-    return [*found, pytest.mark.xfail(strict=True, reason=WRONG[name])] if name in WRONG else found
+FAST |= {"_upsample_nearest_exact3d", "feature_alpha_dropout", "pow of a constant"}
 
 
 @pytest.mark.parametrize(
-    "name",
-    [pytest.param(name, marks=marks(name)) for name in [*CALLS, *UNARY]],
+    "name", [n if n in FAST else pytest.param(n, marks=pytest.mark.slow) for n in [*CALLS, *UNARY]]
 )
 def test_graph_and_trial_agree_on_every_operation(name):
     x = torch.randn(2, 3, 6, 6, dtype=torch.float64)

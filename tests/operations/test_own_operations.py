@@ -89,5 +89,7 @@ def test_a_reduction_of_ones_own_is_the_average_that_it_is(rule):
 
 def test_a_reduction_that_weighs_its_elements_differently_is_refused():
     model, x = randomise(Reduced(tilted)).double(), torch.randn(3, 1, 6, 6).double()
-    with pytest.raises(UnsupportedOperation, match="tilted.* does not weigh all elements alike: .*a local model of its own"):
+    with pytest.raises(
+        UnsupportedOperation, match="tilted.* does not weigh all elements alike: .*a local model of its own"
+    ):
         biasprop.explain(model, x, 0, operations={torch.ops.mylib.tilted: operations.reduction})

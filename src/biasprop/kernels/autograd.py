@@ -21,20 +21,19 @@ def pull_back(output: Tensor | GradientEdge, operands: Sequence[Tensor], cotange
         For each operand ``(J, *operand)``.
     """
 
-    def pull(cotangent: Tensor, batched: bool) -> tuple[Tensor, ...]:
-        return torch.autograd.grad(
-            output,
-            operands,
-            cotangent,
-            retain_graph=True,
-            allow_unused=True,
-            materialize_grads=True,
-            is_grads_batched=batched,
-        )
-
-    if len(cotangents) == 1:
-        return [pulled.unsqueeze(0) for pulled in pull(cotangents[0], False)]
-    return list(pull(cotangents, True))
+    batched = len(cotangents) > 1
+    pulled = torch.autograd.grad(
+        output,
+        operands,
+        cotangents if batched else cotangents[0],
+        retain_graph=True,
+        allow_unused=True,
+        is_grads_batched=batched,
+    )
+    return [
+        cotangents.new_zeros(len(cotangents), *operand.shape) if one is None else one if batched else one.unsqueeze(0)
+        for operand, one in zip(operands, pulled, strict=True)
+    ]
 
 
 def scaled(slope: Tensor, values: Tensor) -> Tensor:

@@ -179,7 +179,10 @@ def power(call: Scaling) -> Degree:
     base, exponent = call.args[:2]
     if isinstance(base, Node) and isinstance(exponent, int | float):
         return to_the(call, exponent)
-    return bounded(call)
+    degree = next((d for d in map(call.degree, (exponent, base)) if d not in (0.0, None)), 0.0)
+    if degree:
+        raise Broken(f"it has no degree with a base or an exponent of degree {degree:g}", 0.0)
+    return 0.0
 
 
 def to_the(call: Scaling, exponent: float) -> Degree:
