@@ -10,7 +10,7 @@ from ..errors import InputError
 from ..operations import Operations
 from ..propagation import SourceFilter, Target
 from ..rules import Rule, make_rule, name_of
-from .main_line import MEMORY_BUDGET, Explainer
+from .main_line import MEMORY_BUDGET, Check, Explainer
 
 __all__ = ["BiasBackprop", "CaptumMethod", "from_captum", "visible_to_noise_tunnel"]
 
@@ -53,6 +53,7 @@ class BiasBackprop(CaptumMethod):
         zero_others: bool = False,
         operations: Operations | None = None,
         memory_budget: int = MEMORY_BUDGET,
+        check: Check = "always",
     ) -> None:
         """The arguments are those of `biasprop.explain`.
 
@@ -63,7 +64,7 @@ class BiasBackprop(CaptumMethod):
         """
         self.forward_func = model
         self.rule, self.sources, self.zero_others = make_rule(rule, temperature), sources, zero_others
-        self._explainer = Explainer(model, operations=operations, memory_budget=memory_budget)
+        self._explainer = Explainer(model, operations=operations, memory_budget=memory_budget, check=check)
 
     def __repr__(self) -> str:
         return f"BiasBackprop({type(self.forward_func).__name__}, rule={name_of(self.rule)!r})"

@@ -5,20 +5,21 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from ..errors import InputError
-from ..graph import Graph, capture, compute_dtype, run
+from ..graph import ONE_AT_A_TIME, Graph, Weights, capture, compute_dtype, require_separate, run
 from ..kernels import Settings
 from ..operations import Operations
 from ..propagation import SourceFilter, Tape, Target, Targets, bias_sources, choose, linearize, select, sweep
 from ..results import Sources, require_complete
 from ..results.targets import X
 from ..rules import Rule, make_rule
+from .agreement import require_agreement, warn_of_gradients
 from .explanation import Explanation
 from .inputs import checked, signature
 
@@ -26,6 +27,9 @@ __all__ = ["MEMORY_BUDGET", "Explainer", "explain", "explainer"]
 
 MEMORY_BUDGET = 512 * 2**20
 """Bytes that the temporaries of the sweep may take beyond what the gradient itself needs."""
+
+Check = Literal["always", "once", "never"]
+"""How often a captured graph is compared with the model."""
 
 GRAPHS = 32  # captured graphs that one explainer keeps
 
@@ -59,6 +63,7 @@ def explain(
     operations: Operations | None = None,
     memory_budget: int = MEMORY_BUDGET,
     compiled: bool = True,
+    check: Check = "always",
 ) -> Explanation[X]:
     """Explain a prediction exactly: ``f(x) = sum(w * x) + sum(beta)``, with ``beta`` the bias of each input feature.
 
@@ -84,14 +89,19 @@ def explain(
         operations: families of further operations, ``{torch.ops.ns.name: family}``; see `biasprop.operations`.
         memory_budget: bytes of temporaries beyond what the gradient needs.
         compiled: use compiled kernels where there are any (float32 on the CPU), instead of plain PyTorch.
+        check: run the model itself beside the captured graph and compare (one forward pass): ``"always"``, ``"once"``
+            for each shape of input and state of the weights, or ``"never"``.
 
     Returns:
         The `Explanation`. Half-precision models are explained in float32.
 
     Raises:
         BiaspropError: a member of the family, saying what is wrong, where, and what to do.
+
+    Warns:
+        UserWarning: autograd gives another gradient than the derivative of what the model computes.
     """
-    return Explainer(model, operations=operations, memory_budget=memory_budget, compiled=compiled)(
+    return Explainer(model, operations=operations, memory_budget=memory_budget, compiled=compiled, check=check)(
         x,
         target,
         rule,
@@ -112,13 +122,14 @@ def explainer(
     operations: Operations | None = None,
     memory_budget: int = MEMORY_BUDGET,
     compiled: bool = True,
+    check: Check = "always",
 ) -> "Explainer":
     """An `Explainer` that has captured ``model`` for inputs like ``example`` and is called many times.
 
     Raises:
         CaptureError: the model is in training mode or cannot be captured.
     """
-    made = Explainer(model, operations=operations, memory_budget=memory_budget, compiled=compiled)
+    made = Explainer(model, operations=operations, memory_budget=memory_budget, compiled=compiled, check=check)
     made.graph(*made.check(example, additional_forward_args))
     return made
 
@@ -137,15 +148,19 @@ class Explainer:
         operations: Operations | None = None,
         memory_budget: int = MEMORY_BUDGET,
         compiled: bool = True,
+        check: Check = "always",
     ) -> None:
         """See `explain` for the arguments."""
+        if check not in get_args(Check):
+            raise InputError(f"check must be 'always', 'once' or 'never', not {check!r}.")
         if not isinstance(memory_budget, int) or memory_budget < 1:
             raise InputError(f"memory_budget must be a positive number of bytes, not {memory_budget!r}.")
         self.model = model
         self.operations = dict(operations or {})
         self.memory_budget = memory_budget
-        self.compiled = compiled
+        self.compiled, self.compare = compiled, check
         self._graphs: dict[Any, Graph] = {}
+        self._agreed: dict[Graph, Weights] = {}
 
     def __repr__(self) -> str:
         count = len(self._graphs)
@@ -183,7 +198,18 @@ class Explainer:
         again = partial(self._explained, request)
         explanation: Explanation[Any] = Explanation.of(swept, request.settings.rule, single, again)
         require_complete(explanation)
+        self._compare(graph, request.inputs, request.extras, tape.outputs, explanation.magnitude)
         return explanation
+
+    def _compare(
+        self, graph: Graph, inputs: tuple[Tensor, ...], extras: tuple[Any, ...], computed: Any, size: Tensor
+    ) -> None:
+        """With the model itself, as often as is asked for."""
+        if self.compare == "never" or (self.compare == "once" and self._agreed.get(graph) == Weights(self.model)):
+            return
+        with _exactly(inputs):
+            require_agreement(self.model, inputs, extras, computed, size.reshape(len(size), -1).amax(1))
+        self._agreed[graph] = Weights(self.model)
 
     def _tape(self, graph: Graph, inputs: tuple[Tensor, ...], extras: tuple[Any, ...], at: Sequence[str] = ()) -> Tape:
         parameters = graph.read_parameters(self.model)
@@ -204,7 +230,9 @@ class Explainer:
             warnings.simplefilter("ignore")  # torch's forward mode compiles its formulas with a deprecated call
             primal = tuple(i.to(compute_dtype(i.dtype)) for i in inputs)
             f, jx = torch.func.jvp(network, primal, primal)[:2]
-        return jx, pytree.tree_map(torch.sub, f, jx)
+        bias = pytree.tree_map(torch.sub, f, jx)
+        self._compare(graph, inputs, extras, f, _size(jx, bias, len(inputs[0])))
+        return jx, bias
 
     def sources(
         self, x: Tensor | tuple[Tensor, ...], target: Target = "predicted", additional_forward_args: Any = None
@@ -214,11 +242,13 @@ class Explainer:
         The same amounts as in `Explanation.sources`.
         """
         inputs, extras = self.check(x, additional_forward_args)
+        graph = self.graph(inputs, extras)
         with _exactly(inputs):
-            tape = self._tape(self.graph(inputs, extras), inputs, extras)
+            tape = self._tape(graph, inputs, extras)
             functional = select(tape, target)
-            table = bias_sources(tape, functional)
-        return Sources.outward(table, functional.axis, functional.value)
+            table = Sources.outward(bias_sources(tape, functional), functional.axis, functional.value)
+        self._compare(graph, inputs, extras, tape.outputs, table.amounts.abs().sum(-1))
+        return table
 
     def check(self, x: Any, extras: Any = None) -> tuple[tuple[Tensor, ...], tuple[Any, ...]]:
         """Inputs and extra arguments as tuples, checked; the inputs detached from any graph of the caller's."""
@@ -227,14 +257,33 @@ class Explainer:
     def graph(self, inputs: tuple[Tensor, ...], extras: tuple[Any, ...] = ()) -> Graph:
         """The captured graph for inputs of these shapes, captured at the first call."""
         key = signature(inputs, extras)
-        graph = self._graphs.get(key) or self._graphs.get((key, inputs[0].shape[0]))
-        if graph is None:
-            with _exactly(inputs):
-                graph = capture(self.model, inputs, extras)
-            if len(self._graphs) >= GRAPHS:
-                self._graphs.pop(next(iter(self._graphs)))
-            self._graphs[key if graph.batch is None else (key, graph.batch)] = graph
+        found = self._found(key, len(inputs[0]))
+        if found is None:
+            with ONE_AT_A_TIME:  # another thread may have captured it meanwhile
+                found = self._found(key, len(inputs[0])) or self._captured(key, inputs, extras)
+        return found
+
+    def _found(self, key: Any, batch: int) -> Graph | None:
+        return self._graphs.get(key) or self._graphs.get((key, batch))
+
+    def _captured(self, key: Any, inputs: tuple[Tensor, ...], extras: tuple[Any, ...]) -> Graph:
+        with _exactly(inputs):
+            graph = capture(self.model, inputs, extras)
+            with torch.no_grad():
+                require_separate(graph, graph.read_parameters(self.model), inputs, extras)
+            if self.compare != "never":
+                warn_of_gradients(self.model, graph, inputs, extras)
+        if len(self._graphs) >= GRAPHS:
+            self._agreed.pop(self._graphs.pop(next(iter(self._graphs))), None)
+        self._graphs[key if graph.batch is None else (key, graph.batch)] = graph
         return graph
+
+
+def _size(linear: Any, bias: Any, batch: int) -> Tensor:
+    """The absolute terms of the largest output, ``(N,)``, or the same for all where outputs are not of examples."""
+    sizes = [a.abs() + b.abs() for a, b in zip(*map(pytree.tree_leaves, (linear, bias)), strict=True)]
+    rows = [t.reshape(batch, -1).amax(1) if t.dim() and len(t) == batch else t.amax().expand(batch) for t in sizes]
+    return torch.stack(rows).amax(0)
 
 
 def _network(graph: Graph, parameters: Any, extras: tuple[Any, ...], *inputs: Tensor) -> Any:

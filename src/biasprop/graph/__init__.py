@@ -3,22 +3,31 @@
 Uses `biasprop.errors` alone. It knows nothing of attribution: a graph can be run, and that is all.
 """
 
-from .export import capture, require_eval
+from .export import capture
 from .node import Graph, Node, abbreviate, overwrite
 from .precision import compute_dtype, raised
+from .refusals import require_eval, require_module
+from .separation import mixes, require_separate
+from .tracing import ONE_AT_A_TIME
 from .walking import evaluated, filled, run, started, walk
+from .weights import Weights
 
 __all__ = [
+    "ONE_AT_A_TIME",
     "Graph",
     "Node",
+    "Weights",
     "abbreviate",
     "capture",
     "compute_dtype",
     "evaluated",
     "filled",
+    "mixes",
     "overwrite",
     "raised",
     "require_eval",
+    "require_module",
+    "require_separate",
     "run",
     "started",
     "walk",

@@ -6,11 +6,7 @@ each run. See mathematics, section 9.
 """
 
 import inspect
-import logging
-import threading
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from operator import getitem
 from typing import Any
 
@@ -23,33 +19,10 @@ from torch.fx.node import map_aggregate
 
 from ..errors import CaptureError
 from .node import Graph, Node, overwrite
+from .refusals import reason_of, refuse_hidden_blocks, refuse_random, require_eval
+from .tracing import alone, shared_copy
 
-__all__ = ["capture", "require_eval"]
-
-
-ONE_AT_A_TIME = threading.Lock()  # torch.export is not made for several threads
-
-
-def require_eval(model: nn.Module) -> None:
-    """Raise ``CaptureError`` where any module is in training mode: its output would depend on chance or batch."""
-    if not isinstance(model, nn.Module):
-        raise CaptureError(f"The model must be a torch.nn.Module, not {type(model).__name__}.")
-    containers = (
-        nn.Sequential,
-        nn.ModuleList,
-        nn.ModuleDict,
-    )  # a slice of a Sequential starts in training mode
-    exported = isinstance(model, torch.fx.GraphModule)  # what torch.export made refuses eval(): its mode is fixed
-    training = [
-        name or type(model).__name__
-        for name, module in model.named_modules()
-        if module.training and type(module) not in containers and not exported
-    ]
-    if training:
-        raise CaptureError(
-            f"The model is in training mode (first at {training[0]!r}): dropout and batch norm would make the "
-            "explanation depend on chance and on the batch. Call model.eval() first."
-        )
+__all__ = ["capture"]
 
 
 def capture(model: nn.Module, inputs: tuple[Tensor, ...], extras: tuple[Any, ...] = ()) -> Graph:
@@ -63,9 +36,11 @@ def capture(model: nn.Module, inputs: tuple[Tensor, ...], extras: tuple[Any, ...
     batch = inputs[0].shape[0]
     # A first dimension of 1 would be taken for a constant, so a single example is shown twice.
     doubled = tuple(torch.cat([a, a]) if _is_batched(a, batch) else a for a in args) if batch == 1 else args
-    with ONE_AT_A_TIME:
-        program = _export(model, doubled, tuple(inputs), fall_back_to=args)
-    return _to_graph(program, len(inputs))
+    with alone():
+        program = _export(shared_copy(model), doubled, tuple(inputs), fall_back_to=args)
+    graph = _to_graph(program, len(inputs))
+    refuse_random(graph.nodes, model)
+    return graph
 
 
 def _is_batched(value: Any, batch: int) -> bool:
@@ -81,9 +56,9 @@ def _export(
     failure: Exception | None = None
     for attempt, shapes in ((args, dynamic), (fall_back_to, None)):
         try:
-            with _quiet(), torch.enable_grad():
+            with torch.enable_grad():
                 exported = torch.export.export(model, attempt, dynamic_shapes=shapes)
-                _refuse_hidden_blocks(exported)
+                refuse_hidden_blocks(exported, len(inputs))
                 program: ExportedProgram = exported.run_decompositions({})
         except CaptureError:
             raise
@@ -93,13 +68,7 @@ def _export(
         if shapes is None or size == inputs[0].shape[0] or _batch_symbols(program, len(inputs)):
             return program
     assert failure is not None
-    reason = str(failure).strip().splitlines() or [type(failure).__name__]
-    raise CaptureError(
-        f"torch.export cannot capture {type(model).__name__}: {type(failure).__name__}: {reason[0][:400]} "
-        f"(inputs of shape {', '.join(str(tuple(i.shape)) for i in inputs)}). "
-        "Check that model(x) runs on this input; if it does, forward depends on values of the data "
-        "(Python 'if' on a tensor, .item(), .data, NumPy): write that part with tensor operations such as torch.where."
-    ) from failure
+    raise CaptureError(reason_of(failure, model, fall_back_to)) from failure
 
 
 def _nest(model: nn.Module, shapes: list[Any]) -> tuple[Any, ...]:
@@ -109,39 +78,6 @@ def _nest(model: nn.Module, shapes: list[Any]) -> tuple[Any, ...]:
         own = kinds.index(inspect.Parameter.VAR_POSITIONAL)
         return (*shapes[:own], tuple(shapes[own:]))
     return tuple(shapes)
-
-
-def _refuse_hidden_blocks(program: ExportedProgram) -> None:
-    """Blocks that decomposition would dissolve although they change the gradient, and control flow."""
-    for fx in program.graph.nodes:
-        name = str(fx.target)
-        if "set_grad_enabled" in name:
-            raise CaptureError(
-                f"forward switches gradients off with torch.no_grad() (at {_name(fx)[0] or 'the model itself'!r}): "
-                "what is constant there is lost in capture. Write .detach() on the tensors that are meant."
-            )
-        if (
-            fx.op == "get_attr"
-            and "submod" not in name
-            and isinstance(getattr(program.graph_module, name, None), nn.Module)
-        ):
-            raise CaptureError(
-                f"forward has control flow that depends on data ({name}, as of torch.cond): the graph has no single "
-                "linear piece to explain. Use torch.where."
-            )
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """torch.export warns and logs tracebacks of failures that we report ourselves, in one sentence."""
-    level = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(level)
 
 
 def _batch_symbols(program: ExportedProgram, count: int) -> set[Any]:

@@ -90,7 +90,7 @@ def homogeneity(model: nn.Module, x: Tensor | tuple[Tensor, ...], additional_for
         CaptureError: the model is in training mode or cannot be captured.
         InputError: x does not fit the model.
     """
-    explainer = Explainer(model)
+    explainer = Explainer(model, check="never")  # the model itself is tried
     inputs, extras = explainer.check(x, additional_forward_args)
     graph = explainer.graph(inputs, extras)
     parameters = graph.read_parameters(model)

@@ -6,13 +6,13 @@ Roth, NeurIPS 2021, Proposition 1; mathematics, section 8). Captum is not import
 
 import copy
 from typing import Any
-from weakref import ref
 
 import torch
 from torch import Tensor, nn
 
 from ..attribution import CaptumMethod, as_tuple, check_input, from_captum, visible_to_noise_tunnel
 from ..errors import InputError, NotHomogeneous, TargetError
+from ..graph import Weights
 from ..propagation import chosen_index
 from .judgement import Homogeneity, homogeneity
 
@@ -43,7 +43,7 @@ class XGradient(CaptumMethod):
             raise InputError(f"The degree must be positive, not {degree!r}.")
         self.forward_func = model
         self.degree, self.check = degree, check
-        self._weights: _Weights | None = None
+        self._weights: tuple[bool, Weights | None] | None = None
         self._reports: dict[Any, Homogeneity] = {}
 
     def __repr__(self) -> str:
@@ -96,7 +96,7 @@ class XGradient(CaptumMethod):
         if not self.check:
             return self.degree or 1.0
         training = any(module.training for module in self.forward_func.modules())
-        weights = _Weights(self.forward_func, training)
+        weights = training, None if training else Weights(self.forward_func)  # training changes them all the time
         if weights != self._weights:  # new weights are checked anew
             self._weights, self._reports = weights, {}
         shapes = tuple((i.shape[1:], i.dtype) for i in inputs)
@@ -116,24 +116,6 @@ class XGradient(CaptumMethod):
                 f"The network has degree {report.degree:g}: its integrated gradients have no such form."
             )
         return report.degree
-
-
-class _Weights:
-    """The state of a model's weights, without keeping them alive; in training mode, which changes them, none."""
-
-    def __init__(self, model: nn.Module, training: bool) -> None:
-        tensors = () if training else (*model.parameters(), *model.buffers())
-        self.training, self.tensors = training, [(ref(t), t._version) for t in tensors]
-
-    def __eq__(self, other: object) -> bool:
-        """Whether they are the same tensors, unchanged; those that are gone are the same as nothing."""
-        if not isinstance(other, _Weights) or self.training != other.training:
-            return False
-        pairs = zip(self.tensors, other.tensors, strict=False)
-        same = all(one() is not None and one() is two() and v == w for (one, v), (two, w) in pairs)
-        return same and len(self.tensors) == len(other.tensors)
-
-    __hash__ = None  # type: ignore[assignment]
 
 
 def _as_it_may_become(model: nn.Module) -> nn.Module:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..errors import BiaspropError, InputError, UnsupportedOperation
-from ..graph import Graph, Node, evaluated, filled, started, walk
+from ..graph import Graph, Node, evaluated, filled, mixes, started, walk
 from ..kernels.autograd import pull_back
 from ..local_models import Diagonal, LocalModel
 from ..operations import Call, Operations, family_of
@@ -83,10 +83,7 @@ class _Recorder:
         if not node.floating or family.linearize is constant:
             return None
         if node.batch_dim is None and family.linearize is not refused:
-            raise UnsupportedOperation(
-                f"Operation {node.operation!r} at {node.name!r} mixes the examples of a batch: an explanation is of "
-                "one example. Write the model so that each output belongs to one example."
-            )
+            raise mixes(node)
         args, kwargs = filled(node, values, frozenset(operands))
         call = Call(node, args, kwargs, [values[o] for o in operands], trusted)
         local = family.linearize(call)

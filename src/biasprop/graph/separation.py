@@ -1,0 +1,111 @@
+"""Whether the examples of a batch stay apart: an explanation is of one example, whatever the others are.
+
+Found by running the graph on two batches that differ in all examples but the first, and comparing what each operation
+makes of the first: the operation that mixes them shows it in full, however little of it reaches the output.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils import _pytree as pytree
+
+from ..errors import UnsupportedOperation
+from .node import Graph, Node
+from .walking import evaluated, started, walk
+
+__all__ = ["mixes", "require_separate"]
+
+ROUNDING = 16  # units in the last place
+
+
+def mixes(node: Node) -> UnsupportedOperation:
+    """The error for an operation that mixes the examples of a batch."""
+    return UnsupportedOperation(
+        f"Operation {node.operation!r} at {node.name!r} mixes the examples of a batch: an explanation is of one "
+        "example. Write the model so that each output belongs to one example."
+    )
+
+
+def require_separate(
+    graph: Graph, parameters: Mapping[Node, Tensor], inputs: tuple[Tensor, ...], extras: tuple[Any, ...] = ()
+) -> None:
+    """Raise ``UnsupportedOperation`` for an operation through which an example depends on another."""
+    batch = inputs[0].shape[0]
+    if graph.batch is None:  # two examples are enough
+        leaves, structure = pytree.tree_flatten((inputs, extras))
+        inputs, extras = pytree.tree_unflatten([_pair(leaf, batch) for leaf in leaves], structure)
+        batch = 2
+    for other in _others(inputs) if batch > 1 else ():
+        pairs = _Pairs(graph, batch)
+        values = (started(graph, parameters, one, extras) for one in (inputs, other))
+        try:
+            outputs = walk(graph, pairs.start(*values), pairs.visit)
+        except (RuntimeError, ValueError, IndexError):  # the network does not take such values
+            continue
+        pairs.compare_outputs(outputs)
+
+
+def _pair(leaf: Any, batch: int) -> Any:
+    """The first two examples; a single one twice."""
+    if not isinstance(leaf, Tensor) or leaf.dim() == 0 or leaf.shape[0] != batch:
+        return leaf
+    return torch.cat([leaf, leaf]) if batch == 1 else leaf[:2]
+
+
+def _others(inputs: tuple[Tensor, ...]) -> Iterator[tuple[Tensor, ...]]:
+    """Batches with the same first example and others after it: of the same values, and of any."""
+    generator = torch.Generator().manual_seed(0)
+    for scale in (0.75, -3.0):
+        yield tuple(_changed(x, scale, generator) for x in inputs)
+
+
+def _changed(x: Tensor, scale: float, generator: torch.Generator) -> Tensor:
+    rest = x[1:].flatten(1)
+    order = torch.randperm(rest.shape[1], generator=generator).to(x.device)
+    return torch.cat([x[:1], (rest[:, order] * scale + (scale < 0)).reshape(x[1:].shape)])
+
+
+class _Pairs:
+    """The visit that runs both batches at once; what does not depend on the inputs is one value for both."""
+
+    def __init__(self, graph: Graph, batch: int) -> None:
+        self.graph, self.batch = graph, batch
+
+    def start(self, one: Mapping[Node, Any], two: Mapping[Node, Any]) -> dict[Node, tuple[Any, ...]]:
+        """Values of the inputs in pairs, of the rest alone."""
+        return {node: (one[node], two[node]) if node in self.graph.inputs else (one[node],) for node in one}
+
+    def visit(self, node: Node, values: Mapping[Node, tuple[Any, ...]]) -> tuple[Any, ...]:
+        """The value of a node in each batch.
+
+        Raises:
+            UnsupportedOperation: it differs for the example that is the same in both.
+        """
+        operands = set(node.operands())
+        count = max((len(values[o]) for o in operands), default=1)
+        each = [{o: values[o][min(k, len(values[o]) - 1)] for o in operands} for k in range(count)]
+        found = tuple(evaluated(node, one) for one in each)
+        if self.graph.batch is None and count == 2 and self._differ(found[0], found[1], node.batch_dim):
+            raise mixes(node)
+        return found
+
+    def compare_outputs(self, outputs: list[Any]) -> None:
+        """For a graph of one batch size, which does not tell where the examples are in its hidden tensors."""
+        for node, values in zip(self.graph.outputs, outputs, strict=True):
+            if isinstance(node, Node) and len(values) == 2 and self._differ(values[0], values[1], 0):
+                raise mixes(node)
+
+    def _differ(self, one: Any, two: Any, dim: int | None) -> bool:
+        if not isinstance(one, Tensor) or one.shape != two.shape:
+            return isinstance(one, Tensor)
+        if dim is not None and one.dim() > dim:
+            one, two = (t.narrow(dim, 0, t.shape[dim] // self.batch) for t in (one, two))
+        if not one.is_floating_point():
+            return not torch.equal(one, two)
+        size = one.abs().nan_to_num(0, 0, 0).amax() if one.numel() else 0
+        close = torch.isclose(
+            one, two, rtol=0, atol=float(size) * ROUNDING * torch.finfo(one.dtype).eps, equal_nan=True
+        )
+        return not bool(close.all())
