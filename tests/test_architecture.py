@@ -17,7 +17,7 @@ PACKAGE = ROOT / "src" / "biasprop"
 
 FLOORS = (
     ("errors", "version"),
-    ("extras", "files", "progress"),
+    ("extras", "files", "processes", "progress"),
     ("graph", "rules", "results"),
     ("kernels", "loading", "metrics", "report"),
     ("local_models",),

@@ -5,6 +5,7 @@ __all__ = [
     "CaptureError",
     "CompletenessError",
     "FileError",
+    "ForkError",
     "InputError",
     "MissingExtra",
     "NotHomogeneous",
@@ -49,6 +50,10 @@ class SourceError(BiaspropError):
 
 class FileError(BiaspropError):
     """A file is missing, unreadable, of the wrong kind, unsafe, or cannot be written."""
+
+
+class ForkError(BiaspropError):
+    """A process was forked off one whose threads it would need."""
 
 
 class NotHomogeneous(BiaspropError):

@@ -15,6 +15,7 @@ from ..errors import InputError
 from ..graph import ONE_AT_A_TIME, Graph, Weights, capture, compute_dtype, require_separate, run
 from ..kernels import Settings
 from ..operations import Operations
+from ..processes import require_threads
 from ..propagation import SourceFilter, Tape, Target, Targets, bias_sources, choose, linearize, select, sweep
 from ..results import Sources, require_complete
 from ..results.targets import X
@@ -252,6 +253,7 @@ class Explainer:
 
     def check(self, x: Any, extras: Any = None) -> tuple[tuple[Tensor, ...], tuple[Any, ...]]:
         """Inputs and extra arguments as tuples, checked; the inputs detached from any graph of the caller's."""
+        require_threads()
         return checked(self.model, x, extras)
 
     def graph(self, inputs: tuple[Tensor, ...], extras: tuple[Any, ...] = ()) -> Graph:
