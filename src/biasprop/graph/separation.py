@@ -1,10 +1,10 @@
 """Whether the examples of a batch stay apart: an explanation is of one example, whatever the others are.
 
-Found by running the graph on two batches that differ in all examples but the first, and comparing what each operation
-makes of the first: the operation that mixes them shows it in full, however little of it reaches the output.
+Found by running the graph on two batches that differ in all examples but one, and comparing what each operation makes
+of that one: the operation that mixes them shows it in full, however little of it reaches the output.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -37,14 +37,20 @@ def require_separate(
         leaves, structure = pytree.tree_flatten((inputs, extras))
         inputs, extras = pytree.tree_unflatten([_pair(leaf, batch) for leaf in leaves], structure)
         batch = 2
-    for other in _others(inputs) if batch > 1 else ():
-        pairs = _Pairs(graph, batch)
-        values = (started(graph, parameters, one, extras) for one in (inputs, other))
-        try:
-            outputs = walk(graph, pairs.start(*values), pairs.visit)
-        except (RuntimeError, ValueError, IndexError):  # the network does not take such values
-            continue
-        pairs.compare_outputs(outputs)
+    if batch == 1:
+        return
+    generator = torch.Generator().manual_seed(0)
+    for kept in (0, batch - 1):  # what accumulates over the batch shows in the last alone
+        for scale in (-3.0, 0.75):  # any values; if the network does not take them, such as it is given
+            other = tuple(_changed(x, kept, scale, generator) for x in inputs)
+            pairs = _Pairs(graph, batch, kept)
+            values = (started(graph, parameters, one, extras) for one in (inputs, other))
+            try:
+                outputs = walk(graph, pairs.start(*values), pairs.visit)
+            except (RuntimeError, ValueError, IndexError):
+                continue
+            pairs.compare_outputs(outputs)
+            break
 
 
 def _pair(leaf: Any, batch: int) -> Any:
@@ -54,24 +60,20 @@ def _pair(leaf: Any, batch: int) -> Any:
     return torch.cat([leaf, leaf]) if batch == 1 else leaf[:2]
 
 
-def _others(inputs: tuple[Tensor, ...]) -> Iterator[tuple[Tensor, ...]]:
-    """Batches with the same first example and others after it: of the same values, and of any."""
-    generator = torch.Generator().manual_seed(0)
-    for scale in (0.75, -3.0):
-        yield tuple(_changed(x, scale, generator) for x in inputs)
-
-
-def _changed(x: Tensor, scale: float, generator: torch.Generator) -> Tensor:
-    rest = x[1:].flatten(1)
-    order = torch.randperm(rest.shape[1], generator=generator).to(x.device)
-    return torch.cat([x[:1], (rest[:, order] * scale + (scale < 0)).reshape(x[1:].shape)])
+def _changed(x: Tensor, kept: int, scale: float, generator: torch.Generator) -> Tensor:
+    """Other values in all examples but one."""
+    flat = x.flatten(1)
+    order = torch.randperm(flat.shape[1], generator=generator).to(x.device)
+    changed = flat[:, order] * scale + (scale < 0)
+    changed[kept] = flat[kept]
+    return changed.reshape(x.shape)
 
 
 class _Pairs:
     """The visit that runs both batches at once; what does not depend on the inputs is one value for both."""
 
-    def __init__(self, graph: Graph, batch: int) -> None:
-        self.graph, self.batch = graph, batch
+    def __init__(self, graph: Graph, batch: int, kept: int) -> None:
+        self.graph, self.batch, self.kept = graph, batch, kept
 
     def start(self, one: Mapping[Node, Any], two: Mapping[Node, Any]) -> dict[Node, tuple[Any, ...]]:
         """Values of the inputs in pairs, of the rest alone."""
@@ -101,7 +103,8 @@ class _Pairs:
         if not isinstance(one, Tensor) or one.shape != two.shape:
             return isinstance(one, Tensor)
         if dim is not None and one.dim() > dim:
-            one, two = (t.narrow(dim, 0, t.shape[dim] // self.batch) for t in (one, two))
+            rows = one.shape[dim] // self.batch
+            one, two = (t.narrow(dim, self.kept * rows, rows) for t in (one, two))
         if not one.is_floating_point():
             return not torch.equal(one, two)
         size = one.abs().nan_to_num(0, 0, 0).amax() if one.numel() else 0
