@@ -45,6 +45,7 @@ def networks(draw):
 
 DRAWN = (
     networks(),
+    st.sampled_from([torch.float32, torch.float64]),
     st.sampled_from([Compensation, EqualShare, PositiveShare]),
     st.floats(0.05, 20),
     st.floats(0.01, 100),
@@ -53,20 +54,21 @@ DRAWN = (
 
 @settings(max_examples=10, deadline=None)
 @given(*DRAWN)
-def test_random_networks_are_complete(network, kind, temperature, scale):
-    assert_complete(network, kind, temperature, scale)
+def test_random_networks_are_complete(network, dtype, kind, temperature, scale):
+    assert_complete(network, dtype, kind, temperature, scale)
 
 
 @pytest.mark.slow
 @settings(max_examples=50, deadline=None)
 @given(*DRAWN)
-def test_many_random_networks_are_complete(network, kind, temperature, scale):
-    assert_complete(network, kind, temperature, scale)
+def test_many_random_networks_are_complete(network, dtype, kind, temperature, scale):
+    assert_complete(network, dtype, kind, temperature, scale)
 
 
-def assert_complete(network, kind, temperature, scale):
+def assert_complete(network, dtype, kind, temperature, scale):
     rule = kind() if kind is PositiveShare else kind(temperature)
     model, shape = network
-    x = torch.randn(2, *shape).double() * scale
+    x = torch.randn(2, *shape).to(dtype) * scale
     x[0, :, : shape[1] // 2] = 0
-    assert_exact(model, x, 1, tolerance=1e-10, rule=rule)
+    tolerance = 1e-10 if dtype == torch.float64 else 1e-5
+    assert_exact(model.to(dtype), x, 1, tolerance=tolerance, rule=rule)
