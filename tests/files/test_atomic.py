@@ -1,13 +1,11 @@
 """Files are written whole or not at all; what a killed process leaves behind is removed, and nothing else."""
 
 import os
-import signal
 import stat
-import subprocess
-import sys
 import time
 
 import pytest
+from children import BARE, kill, started
 
 from biasprop import FileError
 from biasprop.files import make_folder, processes, write_atomically
@@ -65,10 +63,8 @@ def test_where_one_cannot_write(tmp_path):
     assert list((tmp_path / "one" / "two").iterdir()) == []
 
 
-KILLED = """
-import sys, time
-from pathlib import Path
-from biasprop.files import write_atomically
+WRITES = f"""{BARE}
+from biasprop.files.atomic import write_atomically
 
 def write(temporary):
     temporary.write_text("half")
@@ -79,18 +75,6 @@ write_atomically(Path(sys.argv[1]), write)
 """
 
 
-def child(path):
-    """A process in the middle of writing ``path``, and the name of its temporary file."""
-    process = subprocess.Popen([sys.executable, "-c", KILLED, path], stdout=subprocess.PIPE, text=True)
-    return process, process.stdout.readline().strip()
-
-
-def ended(process):
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    process.stdout.close()
-
-
 def names(folder):
     return sorted(p.name for p in folder.iterdir())
 
@@ -98,12 +82,12 @@ def names(folder):
 @pytest.mark.skipif(os.name != "posix", reason="kill -9")
 def test_the_next_write_removes_what_a_killed_one_has_left(tmp_path):
     path = tmp_path / "a.txt"
-    process, temporary = child(path)
+    process, temporary = started(WRITES, path)
     try:
         write_atomically(path, lambda file: file.write_text("mine"))
         assert names(tmp_path) == sorted([temporary, "a.txt"])  # the other one is running
     finally:
-        ended(process)
+        kill(process)
     assert names(tmp_path) == sorted([temporary, "a.txt"])
     write_atomically(tmp_path / "b.txt", lambda file: file.write_text("another file's are let alone"))
     assert names(tmp_path) == sorted([temporary, "a.txt", "b.txt"])

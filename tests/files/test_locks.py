@@ -1,22 +1,19 @@
 """One process at a time; what a killed one has held is free."""
 
 import os
-import signal
-import subprocess
-import sys
 import threading
 import time
 
 import pytest
+from children import BARE, kill, started
 
 from biasprop import FileError
 from biasprop.files import locked, locks, processes
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="no such locks on Windows")
 
-HOLDS = """
-import os, sys, time
-from biasprop.files import locked
+HOLDS = f"""{BARE}
+from biasprop.files.locks import locked
 
 with locked(sys.argv[1]):
     forked = os.fork() if len(sys.argv) > 2 else 1
@@ -27,29 +24,17 @@ with locked(sys.argv[1]):
 """
 
 
-def holder(path, *arguments):
-    """A process that holds ``path``; its number."""
-    process = subprocess.Popen([sys.executable, "-c", HOLDS, path, *arguments], stdout=subprocess.PIPE, text=True)
-    return process, process.stdout.readline().strip()
-
-
-def ended(process):
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    process.stdout.close()
-
-
 def test_another_process_is_refused_and_a_killed_one_is_not_waited_for(tmp_path):
     path = tmp_path / "state"
-    process, number = holder(path)
+    process, number = started(HOLDS, path)
     try:
-        started = time.monotonic()
+        begun = time.monotonic()
         message = rf"state is in use by another process {number}: wait until"
         with pytest.raises(FileError, match=message), locked(path):
             pass
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - begun < 5
     finally:
-        ended(process)
+        kill(process)
     assert [p.name for p in tmp_path.iterdir()] == [".state.lock"]
     with locked(path):
         assert (tmp_path / ".state.lock").read_text() == processes.tag()
@@ -59,8 +44,8 @@ def test_another_process_is_refused_and_a_killed_one_is_not_waited_for(tmp_path)
 def test_what_children_of_a_killed_process_hold_is_waited_for(tmp_path):
     """Of a loader's workers, which notice after some seconds that their process is gone."""
     path = tmp_path / "state"
-    process, _ = holder(path, "1.0")
-    ended(process)
+    process, _ = started(HOLDS, path, "1.0")
+    kill(process)
     with locked(path):
         pass
     assert list(tmp_path.iterdir()) == []
@@ -68,8 +53,8 @@ def test_what_children_of_a_killed_process_hold_is_waited_for(tmp_path):
 
 def test_but_not_for_ever(tmp_path, monkeypatch):
     path = tmp_path / "state"
-    process, number = holder(path, "3.0")
-    ended(process)
+    process, number = started(HOLDS, path, "3.0")
+    kill(process)
     monkeypatch.setattr(locks, "PATIENCE", 0.2)
     with pytest.raises(FileError, match=f"in use by another process {number}"), locked(path):
         pass

@@ -30,7 +30,7 @@ def unknown_operation(call: Call) -> UnsupportedOperation:
     if _may_be_elementwise(call):
         remedy = f"If it works elementwise, pass {entry}biasprop.operations.gate}}; otherwise give it a local model"
     else:
-        remedy = f"It mixes elements, so that a gate cannot explain it: give it, {entry}...}}, a local model"
+        remedy = f"It does not work elementwise: give it, {entry}...}}, a local model"
     return UnsupportedOperation(
         f"Operation {node.packet} at {node.name!r} (module {node.path or 'the model itself'!r}) has no local model "
         f"yet: its share of the explanation is unknown. {remedy} of your own (see biasprop.operations), or write the "
