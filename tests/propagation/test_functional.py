@@ -72,13 +72,13 @@ class Named(NamedTuple):
 @pytest.mark.parametrize(
     ("made", "message", "target"),
     [
-        (lambda y: {"loss": y.sum(), "scores": y}, "a dict with 'loss', 'scores', not", "out['scores'][:, 0]"),
+        (lambda y: {"loss": torch.ones(()), "scores": y}, "a dict with 'loss', 'scores', not", "out['scores'][:, 0]"),
         (lambda y: {"a": y[:, :1], "logits": y}, "a dict with 'a', 'logits', not", "out['logits'][:, 0]"),
         (lambda y: {"b": [y.long(), {"x": y[:, :, None]}]}, "a dict with 'b', not", "out['b'][1]['x'][:, 0, 0]"),
         (lambda y: {7: y[:, 0]}, "a dict with 7, not", "out[7]"),
         (lambda y: [y], "a list of 1, not", "out[0][:, 0]"),
         (lambda y: Named(y[:, 0], y), "a Named with score, rest, not", "out.score"),
-        (lambda y: Fields(y[0], y), "a Fields with hidden, logits, not", "out.logits[:, 0]"),
+        (lambda y: Fields(torch.ones(7), y), "a Fields with hidden, logits, not", "out.logits[:, 0]"),
         (lambda y: (None, (y, 3)), "a tuple of 2, not", "out[1][0][:, 0]"),
         (lambda y: {f"k{i}": y for i in range(30)}, "'k11', ..., not", "out['k0'][:, 0]"),
     ],
@@ -105,7 +105,7 @@ def test_the_advice_on_structured_outputs_is_what_works(made, message, target):
 def test_outputs_that_hold_nothing_to_explain():
     class Losses(nn.Module):
         def forward(self, x):
-            return {"loss": x.sum()}
+            return {"loss": torch.ones(()), "scaled": x.T}
 
     with pytest.raises(TargetError, match="let forward return a tensor with a row per example: there is none in it"):
         biasprop.explain(Losses().eval(), ROWS)

@@ -54,7 +54,7 @@ def test_several_output_dimensions():
         ((10**400,), r"A target cannot be made of \(10{70}.*\.\.\.: "),
         (2**63 - 1, "Target 9223372036854775807 is out of range"),
         (-(2**63), "Target -9223372036854775808 is out of range"),
-        (np.array([0, 0, 0, 2**64 - 1], dtype=np.uint64), "out of range: no output has as many entries"),
+        (np.array([0, 0, 0, 2**64 - 1], dtype=np.uint64), "Target 18446744073709551615 is out of range"),
         (torch.zeros(4, dtype=torch.long, device="meta"), "an ordinary dense tensor of integers"),
         (torch.zeros(4, dtype=torch.long).to_sparse(), "an ordinary dense tensor of integers"),
         (1.5, "must be integers"),

@@ -74,7 +74,8 @@ def _indices(target: Any, n: int, dims: int) -> Tensor:
         )
     indices = given.long()
     if not given.dtype.is_signed and (indices < 0).any():
-        raise TargetError(f"Target {int(given.max())} is out of range: no output has as many entries.")
+        largest = int(indices[indices < 0][0]) + 2**64
+        raise TargetError(f"Target {largest} is out of range: no output has as many entries.")
     return indices
 
 
