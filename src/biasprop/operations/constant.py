@@ -46,7 +46,7 @@ def _may_be_elementwise(call: Call) -> bool:
     try:
         with torch.no_grad():
             shape = call(*call.operands).shape
-        return shape == torch.broadcast_shapes(*(u.shape for u in call.operands))
+        return bool(shape == torch.broadcast_shapes(*(u.shape for u in call.operands)))
     except (RuntimeError, TypeError, ValueError, AttributeError):
         return False
 
