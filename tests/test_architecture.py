@@ -111,7 +111,7 @@ def test_the_picture_draws_every_folder_and_no_arrow_upwards():
     drawn = dict(re.findall(r"^    (\w+)\[\"<b>(\w+)</b>", text, re.MULTILINE))
     assert set(drawn.values()) == {p.name for p in PACKAGE.iterdir() if (p / "__init__.py").exists()}
     arrows = re.findall(r"^    (\w+) --> ([\w &]+)$", text, re.MULTILINE)
-    assert len(arrows) == len(drawn) - 4  # metrics, results, graph and rules use no other folder
+    assert len(arrows) == len(drawn) - 4  # metrics, files, graph and rules use no other folder
     used = {(a.partition(".")[0], b.partition(".")[0]) for a, others in GRAPH.items() for b in others}
     for start, ends in arrows:
         for end in ends.split(" & "):

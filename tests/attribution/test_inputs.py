@@ -20,13 +20,37 @@ from biasprop import InputError
         (torch.tensor(1.0).double(), "at least one example"),
         (torch.ones(1, 4), r"is torch.float32, the model torch.float64.*x\.to"),
         (np.ones((1, 4)), "must be a torch.Tensor"),
-        (torch.ones(1, 4, device="meta").double(), "ordinary dense tensor"),
+        (torch.ones(1, 4, device="meta").double(), "ordinary dense tensor: build it with values"),
+        (torch.ones(1, 4, dtype=torch.complex64), r"not torch.complex64: .*two channels, torch\.view_as_real\(x\)"),
+        (torch.ones(1, 4).to(torch.float8_e4m3fn), r"not torch.float8_e4m3fn: use x\.float\(\)\."),
+        (torch.ones(1, 4, dtype=torch.uint8), r"not torch.uint8: use x\.float\(\) after scaling it"),
     ],
 )
 def test_bad_inputs(x, message):
     model = nn.Sequential(nn.Linear(4, 2)).double().eval()
     with pytest.raises(InputError, match=message):
         biasprop.explain(model, x)
+
+
+@pytest.mark.filterwarnings("ignore")  # torch's own, of what it deprecates or calls a prototype
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: torch.ones(1, 4).double().to_sparse(), r"ordinary dense tensor: use x\.to_dense\(\)"),
+        (lambda: torch.ones(1, 4).to_mkldnn(), r"ordinary dense tensor: use x\.to_dense\(\)"),
+        (
+            lambda: torch.nested.nested_tensor([torch.ones(4)], layout=torch.jagged),
+            "a nested tensor has examples of several",
+        ),
+        (
+            lambda: torch.quantize_per_tensor(torch.ones(1, 4), 0.1, 0, torch.quint8),
+            r"use x\.dequantize\(\)",
+        ),
+    ],
+)
+def test_tensors_of_other_kinds(make, message):
+    with pytest.raises(InputError, match=message):
+        biasprop.explain(nn.Linear(4, 2).eval(), make())
 
 
 def test_wrong_shape_and_different_batches():
@@ -59,3 +83,54 @@ def test_an_explanation_does_not_change_with_the_callers_tensor():
     explanation = biasprop.explain(model, x, 0)
     x.zero_()
     assert explanation.completeness_error.max() < 1e-12
+
+
+def test_token_ids_are_not_to_be_made_floating():
+    model = nn.Sequential(nn.Embedding(10, 3), nn.Flatten(), nn.Linear(12, 2)).eval()
+    ids = torch.zeros(1, 4, dtype=torch.long)
+    message = "token ids, which the model looks up .in '0'., cannot be attributed to yet. Explain a module that takes"
+    with pytest.raises(InputError, match=message) as caught:
+        biasprop.explain(model, ids)
+    assert "x.float()" not in str(caught.value)
+    embedded = model[0](ids).detach()
+    assert biasprop.explain(model[1:], embedded).completeness_error.max() < 1e-6  # what the message says
+
+
+def convnet(normalised=True):
+    layers = [nn.Conv2d(3, 4, 3), *([nn.BatchNorm2d(4)] if normalised else []), nn.ReLU(), nn.AdaptiveAvgPool2d(1)]
+    return randomise(nn.Sequential(*layers, nn.Flatten(), nn.Linear(4, 2)))
+
+
+@pytest.mark.parametrize(
+    ("model", "x"),
+    [
+        (convnet(), torch.randn(3, 8, 8)),
+        (convnet(False), torch.randn(3, 8, 8)),
+        (nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU()), torch.randn(1, 8, 8)),
+        (nn.Sequential(nn.Conv1d(2, 4, 3), nn.BatchNorm1d(4)), torch.randn(2, 8)),
+        (nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 3)), torch.randn(4)),
+        (nn.Sequential(nn.Linear(4, 4), nn.ReLU()), torch.randn(4)),
+        (nn.Sequential(nn.Linear(1, 4), nn.ReLU(), nn.Linear(4, 1)), torch.randn(1)),
+        (nn.Sequential(nn.Linear(4, 5), nn.BatchNorm1d(5)), torch.randn(4)),
+        (nn.Sequential(nn.AvgPool2d(2), nn.Conv2d(2, 3, 1)), torch.randn(2, 8, 8)),
+    ],
+)
+def test_a_single_example_without_a_batch_is_told_how_to_make_one(model, x):
+    with pytest.raises(InputError, match=r"no dimension of examples.*a batch of one with x\[None\]"):
+        biasprop.explain(model.eval(), x, 0)
+    target = (0,) * (model(x[None]).dim() - 1)
+    assert biasprop.explain(model, x[None], target).completeness_error.max() < 1e-5
+
+
+def test_a_batch_that_looks_like_a_single_example_is_explained():
+    class Unsqueezes(nn.Module):
+        def __init__(self, inner):
+            super().__init__()
+            self.inner = inner
+
+        def forward(self, x):
+            return self.inner(x.unsqueeze(1)).flatten(1)
+
+    for inner, x in ((nn.Conv2d(1, 2, 3), torch.randn(1, 8, 8)), (nn.Linear(1, 3), torch.randn(1))):
+        model = Unsqueezes(inner).eval()
+        torch.testing.assert_close(biasprop.explain(model, x, 0).output, model(x)[:, 0].detach())

@@ -1,12 +1,21 @@
 """An audit is resumed without losing or repeating an example, and with the same data and network only."""
 
+import os
+import random
+import time
+from pathlib import Path
+
 import pytest
 import torch
 from audits import batches, classifier, examples, same
+from children import kill, started
+from safetensors.torch import save_file
 from torch import nn
 
 import biasprop
 from biasprop import FileError, InputError
+from biasprop.auditing import FORMAT
+from biasprop.auditing.state import read_state
 from biasprop.files import read_tensors, write_tensors
 
 pytestmark = pytest.mark.usefixtures("nothing_left_open")
@@ -28,7 +37,7 @@ def test_an_interrupted_audit_goes_on_without_losing_or_repeating_an_example(tmp
     state = tmp_path / "state.safetensors"
     with pytest.raises(Interrupted):
         biasprop.audit(model, until(batches(x, labels), 3), state=state)
-    assert len(read_tensors(state, "biasprop-audit-1")[1]["labels"]) == 15
+    assert len(read_tensors(state, FORMAT)[1]["labels"]) == 15
     explainer, examined = biasprop.explainer(model, x[:2]), []
     split = explainer.split
     explainer.split = lambda u: (examined.append(len(u)), split(u))[1]
@@ -82,7 +91,7 @@ def test_a_state_of_other_data_or_other_weights_is_refused(tmp_path):
     with pytest.raises(InputError, match="hold 20 examples"):
         biasprop.audit(model, batches(x[:20], labels[:20]), state=state)
     other = nn.Sequential(*model[:2], nn.Tanh(), *model[3:]).eval()  # the same weights
-    with pytest.raises(InputError, match="of another network"):
+    with pytest.raises(InputError, match="other weights or other operations"):
         biasprop.audit(other, batches(x, labels), state=state)
     with torch.no_grad():
         model[0].weight[0] += 1
@@ -92,6 +101,155 @@ def test_a_state_of_other_data_or_other_weights_is_refused(tmp_path):
     state.write_bytes(b"nothing of the kind")
     with pytest.raises(FileError, match="audit"):
         biasprop.audit(model, batches(x, labels), state=state)
-    write_tensors(state, "biasprop-audit-1", {"labels": labels}, {})
+    write_tensors(state, FORMAT, {"labels": labels}, {})
     with pytest.raises(FileError, match="not a complete audit"):
         biasprop.audit(model, batches(x, labels), state=state)
+
+
+SLOWLY = """
+import sys, time
+import torch
+from audits import batches, classifier, examples
+import biasprop
+from biasprop.auditing import ledger
+
+torch.set_num_threads(1)
+torch.manual_seed(0)
+ledger.EVERY = 0.0
+model, (x, labels) = classifier(), examples(60)
+
+def slowly():
+    for batch in batches(x, labels, 2):
+        yield batch
+        print("batch", flush=True)
+        time.sleep(0.01)
+
+print(biasprop.audit(model, slowly(), state=sys.argv[1]).summary(), flush=True)
+"""
+
+
+def child(state):
+    """An audit in a process of its own, which has examined its first examples."""
+    paths = [str(Path(__file__).parents[1]), str(Path(biasprop.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
+    process, line = started(SLOWLY, state, environment=os.environ | {"PYTHONPATH": os.pathsep.join(paths)})
+    assert line == "batch"
+    return process
+
+
+@pytest.mark.skipif(os.name != "posix", reason="kill -9")
+@pytest.mark.parametrize("kills", [2, pytest.param(25, marks=pytest.mark.slow)])
+def test_killed_at_any_moment_it_loses_and_repeats_nothing(tmp_path, kills):
+    state, drawn, done = tmp_path / "state.safetensors", random.Random(kills), 0
+    torch.manual_seed(0)
+    model, (x, labels) = classifier(), examples(60)
+    for _ in range(kills):
+        process = child(state)
+        time.sleep(drawn.uniform(0, 1.0 / kills))
+        kill(process)
+        before, done = done, len(read_tensors(state, FORMAT)[1]["labels"]) if state.exists() else 0
+        assert before <= done <= 60
+    examined = []
+    explainer = biasprop.explainer(model, x[:2])
+    split = explainer.split
+    explainer.split = lambda u: (examined.append(len(u)), split(u))[1]
+    assert same(biasprop.audit(explainer, batches(x, labels), state=state), biasprop.audit(model, batches(x, labels)))
+    assert sum(examined) == 60 - done + (done > 0)
+    assert [p.name for p in tmp_path.iterdir()] == [state.name]  # neither locks nor temporary files
+
+
+@pytest.mark.skipif(os.name != "posix", reason="no such locks on Windows")
+def test_two_audits_on_one_state(tmp_path):
+    state = tmp_path / "state.safetensors"
+    torch.manual_seed(0)
+    model, (x, labels) = classifier(), examples(60)
+    process = child(state)
+    try:
+        with pytest.raises(FileError, match=rf"in use by another process {process.pid}: wait until that has finished"):
+            biasprop.audit(model, batches(x, labels), state=state)
+    finally:
+        kill(process)
+    assert same(biasprop.audit(model, [(x, labels)], state=state), biasprop.audit(model, [(x, labels)]))
+
+
+@pytest.fixture
+def state(tmp_path):
+    """The file of an audit that came as far as its eighth example."""
+    x, labels = examples()
+    biasprop.audit(classifier(), batches(x[:8], labels[:8]), state=tmp_path / "state.safetensors")
+    return tmp_path / "state.safetensors"
+
+
+def changed_bytes(whole, count):
+    drawn = random.Random(0)
+    for place in drawn.sample(range(len(whole)), count):
+        yield whole[:place] + bytes([whole[place] ^ drawn.randrange(1, 256)]) + whole[place + 1 :]
+
+
+def changed_bits(whole):
+    for bit in range(8 * len(whole)):
+        yield whole[: bit // 8] + bytes([whole[bit // 8] ^ 1 << bit % 8]) + whole[bit // 8 + 1 :]
+
+
+@pytest.mark.parametrize("every", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_a_changed_state_is_noticed(state, every):
+    whole = state.read_bytes()
+    for changed in changed_bits(whole) if every else changed_bytes(whole, 300):
+        state.write_bytes(changed)
+        with pytest.raises(FileError, match=r"damaged|Cannot read|not one that biasprop|another version"):
+            read_state(state)
+    state.write_bytes(whole)
+    assert len(read_state(state).found) == 8
+
+
+def holding(tensor, value):
+    changed = tensor.clone()
+    changed.view(-1)[0] = value
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("labels", lambda t: t[:3], "'classes' has shape .8, 3., and must have .3, 3."),
+        ("labels", lambda t: t.double(), "'labels' is torch.float64, and must be torch.int64"),
+        ("labels", lambda t: holding(t, -1), "a class is negative"),
+        ("labels", lambda t: t[:0], "'classes' has shape"),
+        ("classes", lambda t: t[:, :2].contiguous(), "'classes' has shape .8, 2."),
+        ("outputs", lambda t: holding(t, torch.nan), "'outputs' holds NaN"),
+        ("biases", lambda t: holding(t, torch.inf), "'biases' holds NaN or infinite"),
+        ("biases", lambda t: holding(t, 1e6), "the amounts of its sources do not add up to the bias"),
+        ("amounts", lambda t: t[:1], "'amounts' has shape .1,., and must have .4,."),
+        ("masses", lambda t: -t, "a mass is smaller than its amount"),
+        ("masses", lambda t: None, "its tensors are"),
+    ],
+)
+def test_a_state_that_does_not_fit_together_is_refused_whatever_its_checksum(state, name, change, message):
+    header, tensors = read_tensors(state, FORMAT)
+    changed = change(tensors.pop(name))
+    write_tensors(state, FORMAT, tensors if changed is None else tensors | {name: changed}, header)
+    with pytest.raises(FileError, match=f"is not a complete audit: {message}"):
+        biasprop.audit(classifier(), batches(*examples()), state=state)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("network", 3, "a digest is no text"),
+        ("data", None, "a digest is no text"),
+        ("sources", [["0", "conv2d"]] * 4, "a source is there twice"),
+        ("sources", [["0", 1]], "a source has no name"),
+        ("sources", 3, "not iterable"),
+        ("sources", [["0", "conv2d"]], "'amounts' has shape .4,., and must have .1,."),
+    ],
+)
+def test_a_state_whose_header_is_of_other_types_is_refused(state, name, value, message):
+    header, tensors = read_tensors(state, FORMAT)
+    write_tensors(state, FORMAT, tensors, header | {name: value})
+    with pytest.raises(FileError, match=f"is not a complete audit: .*{message}"):
+        biasprop.audit(classifier(), batches(*examples()), state=state)
+
+
+def test_a_state_of_the_earlier_format_is_refused(tmp_path):
+    save_file({"labels": torch.ones(1)}, tmp_path / "state", {"format": "biasprop-audit-1", "biasprop": "{}"})
+    with pytest.raises(FileError, match="another version of biasprop .biasprop-audit-1; .*make it again"):
+        biasprop.audit(classifier(), batches(*examples()), state=tmp_path / "state")

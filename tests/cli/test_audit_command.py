@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 from toys import IMAGE, TABLE
 
+from biasprop.auditing import FORMAT
 from biasprop.files import read_tensors
 
 AUDIT = [*IMAGE, "--classes", "classes.txt"]
@@ -52,7 +53,7 @@ def test_audit_takes_labels_from_folders_arrays_and_columns(folder, run):
     (folder / "sorted" / "a_dog" / "up").symlink_to(folder / "sorted")
     status, out, err = run("audit", "sorted", *IMAGE, "-o", "sorted/out")
     assert status == 0, err
-    labels = read_tensors(folder / "sorted" / "out" / "audit.safetensors", "biasprop-audit-1")[1]["labels"]
+    labels = read_tensors(folder / "sorted" / "out" / "audit.safetensors", FORMAT)[1]["labels"]
     assert labels.tolist() == [0, 1, 1]
     (folder / "labelled.csv").write_text("age,weight,height,died\n30,70,1.8,1\n40,65,1.6,0.0\n50,60,1.7,1\n")
     status, out, err = run("audit", "labelled.csv", "--labels", "died", *TABLE, "-o", "three")
@@ -63,7 +64,7 @@ def test_audit_takes_labels_from_folders_arrays_and_columns(folder, run):
     kinds = ("--labels", "kind", "--classes", "kinds.txt")
     status, out, err = run("audit", "named.csv", *kinds, *TABLE, "-o", "four")
     assert status == 0, err
-    labels = read_tensors(folder / "four" / "audit.safetensors", "biasprop-audit-1")[1]["labels"]
+    labels = read_tensors(folder / "four" / "audit.safetensors", FORMAT)[1]["labels"]
     assert labels.tolist() == [1, 0]
 
 

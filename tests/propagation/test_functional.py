@@ -1,9 +1,14 @@
 """Targets as functionals: callables, tangents, structured outputs, several at once."""
 
+import re
+from dataclasses import dataclass
+from typing import NamedTuple
+
 import pytest
 import torch
 from helpers import IMAGES, ROWS, assert_exact, convolutional, randomise, small_mlp
 from torch import nn
+from torch.utils import _pytree as pytree
 
 import biasprop
 from biasprop import TargetError
@@ -49,8 +54,63 @@ def test_tuple_output_without_a_callable_is_an_error():
         def forward(self, x):
             return x, x
 
-    with pytest.raises(TargetError, match="returns a tuple"):
+    with pytest.raises(TargetError, match=r"returns a tuple of 2, .*target=lambda out: out\[0\]\[:, 0\]\."):
         biasprop.explain(Pair().eval(), ROWS, 0)
+
+
+@dataclass
+class Fields:
+    hidden: torch.Tensor
+    logits: torch.Tensor
+
+
+class Named(NamedTuple):
+    score: torch.Tensor
+    rest: torch.Tensor
+
+
+@pytest.mark.parametrize(
+    ("made", "message", "target"),
+    [
+        (lambda y: {"loss": torch.ones(()), "scores": y}, "a dict with 'loss', 'scores', not", "out['scores'][:, 0]"),
+        (lambda y: {"a": y[:, :1], "logits": y}, "a dict with 'a', 'logits', not", "out['logits'][:, 0]"),
+        (lambda y: {"b": [y.long(), {"x": y[:, :, None]}]}, "a dict with 'b', not", "out['b'][1]['x'][:, 0, 0]"),
+        (lambda y: {7: y[:, 0]}, "a dict with 7, not", "out[7]"),
+        (lambda y: [y], "a list of 1, not", "out[0][:, 0]"),
+        (lambda y: Named(y[:, 0], y), "a Named with score, rest, not", "out.score"),
+        (lambda y: Fields(torch.ones(7), y), "a Fields with hidden, logits, not", "out.logits[:, 0]"),
+        (lambda y: (None, (y, 3)), "a tuple of 2, not", "out[1][0][:, 0]"),
+        (lambda y: {f"k{i}": y for i in range(30)}, "'k11', ..., not", "out['k0'][:, 0]"),
+    ],
+)
+def test_the_advice_on_structured_outputs_is_what_works(made, message, target):
+    class Structured(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = small_mlp()
+
+        def forward(self, x):
+            return made(self.net(x))
+
+    if Fields not in pytree.SUPPORTED_NODES:
+        pytree.register_dataclass(Fields)
+    net = Structured().eval()
+    with pytest.raises(TargetError, match=re.escape(message)) as caught:
+        biasprop.explain(net, ROWS)
+    assert f"e.g. target=lambda out: {target}." in str(caught.value)
+    working = eval(f"lambda out: {target}")
+    assert biasprop.explain(net, ROWS, working).completeness_error.max() < 1e-12
+
+
+def test_outputs_that_hold_nothing_to_explain():
+    class Losses(nn.Module):
+        def forward(self, x):
+            return {"loss": torch.ones(()), "scaled": x.T[:2]}
+
+    with pytest.raises(TargetError, match="let forward return a tensor with a row per example: there is none in it"):
+        biasprop.explain(Losses().eval(), ROWS)
+    with pytest.raises(TargetError, match=r"must be the 4 examples.*a batch of one with x\[None\]"):
+        biasprop.explain(nn.Flatten(0).eval(), ROWS)
 
 
 def test_an_output_that_does_not_depend_on_the_input_is_all_unattributed():

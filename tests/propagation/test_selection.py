@@ -1,5 +1,6 @@
 """Targets that are indices, in every form, and every way to get one wrong."""
 
+import numpy as np
 import pytest
 import torch
 from helpers import ROWS, small_mlp
@@ -47,6 +48,15 @@ def test_several_output_dimensions():
         (torch.tensor([0, 1, 2]), "3 entries for a batch of 4"),
         ((0, 1), "2 indices per example, but the output has 1"),
         (None, r"3 outputs per example.*target='predicted'"),
+        (10**30, r"A target cannot be made of 10{30}: "),
+        (-(2**63) - 1, "A target cannot be made of"),
+        ([0, 0, 0, 10**30], "A target cannot be made of"),
+        ((10**400,), r"A target cannot be made of \(10{70}.*\.\.\.: "),
+        (2**63 - 1, "Target 9223372036854775807 is out of range"),
+        (-(2**63), "Target -9223372036854775808 is out of range"),
+        (np.array([0, 0, 0, 2**64 - 1], dtype=np.uint64), "Target 18446744073709551615 is out of range"),
+        (torch.zeros(4, dtype=torch.long, device="meta"), "an ordinary dense tensor of integers"),
+        (torch.zeros(4, dtype=torch.long).to_sparse(), "an ordinary dense tensor of integers"),
         (1.5, "must be integers"),
         (True, "must be integers"),
         ("largest", "not defined"),
@@ -60,3 +70,27 @@ def test_several_output_dimensions():
 def test_bad_targets(target, message):
     with pytest.raises(TargetError, match=message):
         biasprop.explain(small_mlp(), ROWS, target)
+
+
+@pytest.mark.parametrize("target", [{"target": 0}, {"target": "predicted"}, {"target": None}, {"targets": "all"}])
+def test_outputs_without_any_number(target):
+    class Nothing(nn.Module):
+        def forward(self, x):
+            return (x * 2)[:, :0]
+
+    with pytest.raises(TargetError, match=r"output has shape \(4, 0\): it holds no number to explain"):
+        biasprop.explain(Nothing().eval(), ROWS, **target)
+    with pytest.raises(TargetError, match="The callable target failed on the model's output: IndexError"):
+        biasprop.explain(Nothing().eval(), ROWS, lambda y: y.max(1).values)
+    with pytest.raises(TargetError, match=r"shape \(4,\), not a tensor of shape \(4, 0\)"):
+        biasprop.explain(small_mlp(), ROWS, lambda y: y[:, :0])
+
+
+def test_a_callable_target_without_a_gradient():
+    def broken(y):
+        grown = y[:, 0].exp()
+        grown.add_(1)
+        return grown
+
+    with pytest.raises(TargetError, match="The callable target has no gradient: RuntimeError: .*inplace operation"):
+        biasprop.explain(small_mlp(), ROWS, broken)

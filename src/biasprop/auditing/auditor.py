@@ -6,6 +6,7 @@ large ``b`` is beside the predicted logit; and which layers' biases it comes fro
 """
 
 from collections.abc import Iterable
+from contextlib import nullcontext
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,10 +16,12 @@ from torch import Tensor, nn
 
 from ..attribution import Explainer
 from ..errors import CompletenessError, InputError, TargetError
+from ..files import locked
 from ..metrics.method import check_labels
 from ..progress import track
 from .findings import Findings
-from .ledger import Entry, Ledger, digest_of
+from .fingerprint import fingerprint
+from .ledger import Entry, Ledger
 from .picture import draw_audit
 from .terms import predicted_classes
 
@@ -54,29 +57,46 @@ def audit(
             sign decides between class 0 and 1; or an `Explainer` of one.
         loader: batches ``(x, labels)`` in a fixed order (``shuffle=False``), ``labels`` ``(N,)`` integers.
         state: a file to keep what is done in. An audit that was interrupted goes on from it, with no example lost or
-            taken twice, and one that is finished is not run again. The model's weights, what it says of the first
-            example, and every example are compared with those of the file.
+            taken twice, and one that is finished is not run again. The model's weights and operations, what it says of
+            the first example, and every example are compared with those of the file. Nobody else may use it meanwhile.
         progress: show a bar, on a terminal.
 
     Returns:
         The `Audit`.
 
     Raises:
-        InputError: there is no example, a label is not a class, or the state belongs to other weights or data.
+        InputError: there is no example, a label is not a class, or the state belongs to another model or other data.
         TargetError: the model's output is not that of a classifier.
-        FileError: the state cannot be read or written.
+        FileError: the state cannot be read or written, or another audit is using it.
         BiaspropError: the model cannot be explained; see `explain`.
     """
     explainer = model if isinstance(model, Explainer) else Explainer(model)
-    ledger = Ledger(digest_of(explainer.model), None if state is None else Path(state))
+    path = None if state is None else Path(state)
+    with nullcontext() if path is None else locked(path):
+        return _audited(explainer, loader, Ledger(path), progress)
+
+
+def _audited(explainer: Explainer, loader: Iterable[tuple[Tensor, Any]], ledger: Ledger, progress: bool) -> Audit:
+    """All that the ledger has not yet."""
+    known = ledger.path is None
     try:
         for batch in track(loader, "auditing", progress):
-            x, labels = ledger.skip(*_checked(batch, explainer.model), lambda *first: _examine(explainer, *first))
+            x, labels = _checked(batch, explainer.model)
+            if len(x) and not known:
+                ledger.require_network(_fingerprint(explainer, x[:1]))
+                known = True
+            x, labels = ledger.skip(x, labels, lambda *first: _examine(explainer, *first))
             if len(x):
                 ledger.add(_examine(explainer, x, labels))
     finally:  # what is done is kept, also when a later example is bad or the user interrupts
         ledger.write()
     return ledger.close(Audit)
+
+
+def _fingerprint(explainer: Explainer, example: Tensor) -> str:
+    """Of the network as one example is explained: a graph may be made for one size of the batch."""
+    inputs, extras = explainer.check(example)
+    return fingerprint(explainer.graph(inputs, extras), explainer.model, explainer.operations)
 
 
 def _checked(batch: Any, model: nn.Module) -> tuple[Tensor, Tensor]:

@@ -3,37 +3,23 @@
 import hashlib
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from ..errors import FileError, InputError
-from ..files import read_tensors, write_tensors
+from ..errors import InputError
+from ..files import add_tensor
 from .findings import Findings
+from .state import State, read_state, write_state
 
-__all__ = ["FORMAT", "Entry", "Ledger", "digest_of"]
+__all__ = ["Entry", "Ledger"]
 
-FORMAT = "biasprop-audit-1"
 EVERY = 10.0  # seconds between two writes of the state
 
 F = TypeVar("F", bound=Findings)
-
-
-def digest_of(model: nn.Module) -> str:
-    """Of the weights: an audit is resumed with the same network only."""
-    digest = hashlib.sha256(type(model).__name__.encode())
-    for name, tensor in model.state_dict().items():
-        if isinstance(tensor, Tensor):
-            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-            digest.update(_raw(tensor))
-    return digest.hexdigest()
-
-
-def _raw(tensor: Tensor) -> bytes:
-    return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,15 +35,33 @@ class Entry:
 class Ledger:
     """The entries so far, in the order of the examples; each with a digest of all examples up to there."""
 
-    def __init__(self, model: str, path: Path | None) -> None:
-        """Goes on from what is in the file, if there is one."""
-        self.model, self.path = model, path
+    def __init__(self, path: Path | None) -> None:
+        """Goes on from what is in the file, if there is one.
+
+        Raises:
+            FileError: it is damaged, or not an audit.
+        """
+        self.path = path
         self.entries: list[Entry] = []
+        self.network: str | None = None
         self.resumed = 0
         self.skipped = (0, "")
         if path is not None and path.exists():
-            self._resume(path)
+            self._resume(read_state(path))
         self.saved, self.time, self.pause = len(self.entries), time.monotonic(), EVERY
+
+    def require_network(self, network: str) -> None:
+        """The network whose fingerprint this is must be that of the file.
+
+        Raises:
+            InputError: it is not.
+        """
+        if self.network not in (None, network):
+            raise InputError(
+                f"The audit in {self.path} is of a model with other weights or other operations: remove the file or "
+                "choose another."
+            )
+        self.network = network
 
     def skip(self, x: Tensor, labels: Tensor, examine: Callable[[Tensor, Tensor], Entry]) -> tuple[Tensor, Tensor]:
         """Without the examples that are done; these, and what the network says of the first, must be as they were."""
@@ -95,10 +99,8 @@ class Ledger:
         """What is new, atomically."""
         if self.path is None or len(self.entries) == self.saved:
             return
-        found = self.findings(Findings)
-        tensors = {f.name: getattr(found, f.name) for f in fields(found) if f.name != "sources"}
-        header = {"model": self.model, "data": self.entries[-1].digest, "sources": found.sources}
-        write_tensors(self.path, FORMAT, tensors, header)
+        assert self.network is not None
+        write_state(State(self.findings(Findings), self.network, self.entries[-1].digest), self.path)
         self.saved = len(self.entries)
 
     def findings(self, kind: type[F]) -> F:
@@ -128,27 +130,18 @@ class Ledger:
             )
         return self.findings(kind)
 
-    def _resume(self, path: Path) -> None:
-        header, tensors = read_tensors(path, FORMAT)
-        try:
-            self._take(header, tensors, path)
-        except (KeyError, TypeError, ValueError, IndexError) as error:
-            raise FileError(f"{path} is not a complete audit: {error!r}. Remove it or choose another.") from error
-
-    def _take(self, header: dict[str, Any], tensors: dict[str, Tensor], path: Path) -> None:
-        if header["model"] != self.model:
-            raise InputError(
-                f"The audit in {path} is of a model with other weights: remove the file or choose another."
-            )
-        amounts, masses = tensors.pop("amounts"), tensors.pop("masses")
-        names = [(name, operation) for name, operation in header["sources"]]
-        sources = {name: (a, m) for name, a, m in zip(names, amounts, masses, strict=True)}
-        self.entries.append(Entry(tensors, sources, None, header["data"]))
-        self.resumed = len(tensors["labels"])
+    def _resume(self, state: State) -> None:
+        found = state.found
+        sources = dict(zip(found.sources, zip(found.amounts, found.masses, strict=True), strict=True))
+        tensors = {name: getattr(found, name) for name in ("labels", "classes", "outputs", "biases")}
+        self.entries.append(Entry(tensors, sources, None, state.data))
+        self.network, self.resumed = state.network, len(found)
 
 
 def _followed(digest: str, x: Tensor, labels: Tensor) -> str:
     """The digest after further examples; batches make no difference."""
     for example, label in zip(x, labels, strict=True):
-        digest = hashlib.sha256(f"{digest} {int(label)}".encode() + _raw(example)).hexdigest()
+        made = hashlib.sha256(f"{digest} {int(label)}".encode())
+        add_tensor(made, example)
+        digest = made.hexdigest()
     return digest

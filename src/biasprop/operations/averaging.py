@@ -16,7 +16,7 @@ from ..kernels import Layout
 from ..local_models import LocalModel, Stencil
 from ..local_models.windows import convolution_windows, per_dimension, product_windows, sparse_rows
 from . import degrees
-from .call import Call
+from .call import Call, without_batch
 from .family import Family
 
 __all__ = ["FAMILIES", "adaptive_average_pool", "average_pool", "interpolation", "reduction"]
@@ -74,7 +74,7 @@ def average_pool(call: Call, dims: int | None = None) -> LocalModel:
     divisor = call.argument(6, "divisor_override")
     leaf = call.operands[0]
     if leaf.dim() != dims + 2:
-        raise call.unsupported("pooling without a batch dimension.")
+        raise without_batch(call)
     out = call(leaf).shape[2:]
     rows = []
     for size, length, k, s, p in zip(leaf.shape[2:], out, kernel, stride, padding, strict=True):
@@ -91,7 +91,7 @@ def adaptive_average_pool(call: Call, dims: int | None = None) -> LocalModel:
     """``adaptive_avg_pool1d/2d/3d``."""
     leaf = call.operands[0]
     if dims is not None and leaf.dim() != dims + 2:
-        raise call.unsupported("pooling without a batch dimension.")
+        raise without_batch(call)
     rows = []
     for size, length in zip(leaf.shape[2:], call(leaf).shape[2:], strict=True):
         starts = torch.arange(length) * size // length

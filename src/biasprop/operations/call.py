@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 from torch.fx.node import map_aggregate
 
-from ..errors import UnsupportedOperation
+from ..errors import InputError, UnsupportedOperation
 from ..graph import Node
 from ..local_models import LocalModel
 
-__all__ = ["Arguments", "Call", "Linearization"]
+__all__ = ["Arguments", "Call", "Linearization", "without_batch"]
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,16 @@ class Call(Arguments):
             f"operations={{torch.ops.{str(self.node.function).replace('.default', '')}: ...}}; see the documentation "
             "of biasprop.operations."
         )
+
+
+def without_batch(call: Call) -> InputError:
+    """The error for an operation that got one example where it takes a batch of them."""
+    shape = tuple(call.operands[0].shape)
+    return InputError(
+        f"There is no dimension of examples at {call.node!r}: what it gets has shape {shape}. If x is a single "
+        "example, make it a batch of one with x[None]; if the model sums over its batch, write it "
+        "without that."
+    )
 
 
 Linearization = Callable[[Call], LocalModel | None]

@@ -1,6 +1,9 @@
 """Operations whose value is constant to the first order, and those that have no local model yet."""
 
 from functools import partial
+from typing import Any
+
+import torch
 
 from ..errors import UnsupportedOperation
 from ..local_models import LocalModel
@@ -23,12 +26,29 @@ def refused(call: Call) -> LocalModel:
 def unknown_operation(call: Call) -> UnsupportedOperation:
     """The error for an operation that is in no family."""
     node = call.node
+    entry = f"operations={{torch.ops.{node.packet}: "
+    if _may_be_elementwise(call):
+        remedy = f"If it works elementwise, pass {entry}biasprop.operations.gate}}; otherwise give it a local model"
+    else:
+        remedy = f"It does not work elementwise: give it, {entry}...}}, a local model"
     return UnsupportedOperation(
-        f"Operation {node.packet} at {node.name!r} (module {node.path or 'the model itself'!r}) has no local model, so "
-        "its share of the explanation is unknown. If it works elementwise, pass "
-        f"operations={{torch.ops.{node.packet}: biasprop.operations.gate}}; otherwise give it a local model of your "
-        "own (see biasprop.operations), or write the module without it."
+        f"Operation {node.packet} at {node.name!r} (module {node.path or 'the model itself'!r}) has no local model "
+        f"yet: its share of the explanation is unknown. {remedy} of your own (see biasprop.operations), or write the "
+        "module without it."
     )
+
+
+def _may_be_elementwise(call: Call) -> bool:
+    """What torch says of its own operations; any other one may be that returns what has the shape of its operands."""
+    function: Any = call.node.function
+    if getattr(function, "namespace", "") == "aten":
+        return torch.Tag.pointwise in function.tags
+    try:
+        with torch.no_grad():
+            shape = call(*call.operands).shape
+        return bool(shape == torch.broadcast_shapes(*(u.shape for u in call.operands)))
+    except (RuntimeError, TypeError, ValueError, AttributeError):
+        return False
 
 
 FAMILIES = (

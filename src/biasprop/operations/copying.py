@@ -8,7 +8,7 @@ from . import degrees
 from .call import Call
 from .family import Family
 
-__all__ = ["FAMILIES", "concatenation", "insertion", "placement", "routing"]
+__all__ = ["FAMILIES", "concatenation", "insertion", "placement", "routing", "scattering"]
 
 
 def routing(call: Call) -> LocalModel:
@@ -43,6 +43,13 @@ def placement(call: Call) -> LocalModel:
     return insertion(call)
 
 
+def scattering(call: Call) -> LocalModel:
+    """Values put at indices in place of what was there; not combined with it (``reduce=``)."""
+    if call.kwargs.get("reduce") is not None:
+        raise call.unsupported(f"reduce={call.kwargs['reduce']!r} combines values instead of replacing them.")
+    return insertion(call)
+
+
 def _of(*positions: int) -> partial[degrees.Degree]:
     return partial(degrees.common, positions=positions)
 
@@ -66,8 +73,9 @@ FAMILIES = (
     Family(insertion, degrees.padded, "pad constant_pad_nd"),
     Family(insertion, _of(1, 2), "where"),
     Family(insertion, _of(0, 2), "masked_fill masked_scatter"),
-    Family(insertion, _of(0, 3), "index_fill scatter"),
+    Family(insertion, _of(0, 3), "index_fill"),
     Family(insertion, _of(0, 1), "slice_scatter select_scatter diagonal_scatter", others=(overwrite,)),
     Family(insertion, degrees.filled, "fill"),
+    Family(scattering, _of(0, 3), "scatter"),
     Family(placement, _of(0, 2), "index_put"),
 )

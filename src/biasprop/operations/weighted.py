@@ -12,7 +12,7 @@ from ..kernels import Layout
 from ..local_models import LocalModel, Stencil
 from ..local_models.windows import convolution_windows, per_dimension, product_windows, transposed_windows
 from . import degrees
-from .call import Call
+from .call import Call, without_batch
 from .family import Family
 
 __all__ = ["FAMILIES", "addmm", "convolution", "linear", "matmul"]
@@ -36,6 +36,8 @@ def linear(call: Call) -> LocalModel:
     if call.is_operand(1, "weight") or call.is_operand(2, "bias"):
         raise call.unsupported("its weights depend on the input.")
     (leaf,) = call.leaves()
+    if leaf.dim() < 2:
+        raise without_batch(call)
     return dense(leaf, call(leaf), call.argument(1, "weight"), call.argument(2, "bias"))
 
 
@@ -120,7 +122,7 @@ def convolution(call: Call, geometry: Callable[[Call, int], Geometry] = PLAIN) -
     bias: Tensor | None = call.argument(2, "bias")
     kernel = tuple(weight.shape[2:])
     if leaf.dim() != len(kernel) + 2:
-        raise call.unsupported("a convolution without a batch dimension.")
+        raise without_batch(call)
     how = geometry(call, len(kernel))
     sizes, out = leaf.shape[2:], output.shape[2:]
     groups, n = how.groups, leaf.shape[0]

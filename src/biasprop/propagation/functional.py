@@ -17,6 +17,7 @@ from ..errors import InputError, TargetError
 from ..graph import Node
 from ..results import TargetAxis
 from ..results.targets import by_example
+from .outputs import described_output, example_of
 from .selection import Target, Targets, chosen_index, described
 from .tape import Tape
 
@@ -97,17 +98,20 @@ def _one_output(tape: Tape) -> Tensor:
     spec = tape.graph.output_spec
     tensors = [o for o in pytree.tree_leaves(tape.outputs) if isinstance(o, Tensor)]
     if spec.num_leaves != 1 or not spec.is_leaf() or not tensors:
-        kind = getattr(spec.type, "__name__", "object")
+        returned = pytree.tree_unflatten(tape.outputs, spec)
         raise TargetError(
-            f"The model returns a {kind}, not one tensor. Give a callable target that selects a number per example "
-            "from it, e.g. target=lambda out: out['logits'][:, 3]."
+            f"The model returns {described_output(returned)}, not one tensor. Give a callable target that selects a "
+            f"number per example from it, e.g. target=lambda out: {example_of(returned, tape.batch)}."
         )
     output = tensors[0]
     if output.dim() == 0 or output.shape[0] != tape.batch:
         raise TargetError(
             f"The model's output has shape {tuple(output.shape)}; its first dimension must be the {tape.batch} "
-            "examples. Give a callable target that returns one number per example."
+            "examples. Give a callable target that returns one number per example; or, if x is a single example, make "
+            "it a batch of one with x[None]."
         )
+    if output.numel() == 0:
+        raise TargetError(f"The model's output has shape {tuple(output.shape)}: it holds no number to explain.")
     return output
 
 
@@ -134,13 +138,20 @@ def _from_callable(tape: Tape, target: Callable[[Any], Tensor]) -> _One:
     value = _called(target, pytree.tree_unflatten(flat, tape.graph.output_spec), tape.batch)
     if not value.requires_grad:
         return _One(value.detach(), {}, value.detach(), name)
-    grads = torch.autograd.grad(value.sum(), list(leaves.values()), allow_unused=True, materialize_grads=True)
+    grads = _gradients(value, list(leaves.values()))
     gradients, value = dict(zip(leaves, grads, strict=True)), value.detach()
     products = [by_example((g * leaves[n].detach())[None], n.batch_dim, tape.batch)[0] for n, g in gradients.items()]
     intercept = value - torch.stack([p.sum(1) for p in products]).sum(0)
     size = torch.stack([p.abs().sum(1) for p in products]).sum(0) + value.abs()
     negligible = intercept.abs() <= 8 * torch.finfo(value.dtype).eps * size
     return _One(value, gradients, intercept.masked_fill(negligible, 0), name)
+
+
+def _gradients(value: Tensor, leaves: list[Tensor]) -> Sequence[Tensor]:
+    try:
+        return torch.autograd.grad(value.sum(), leaves, allow_unused=True, materialize_grads=True)
+    except Exception as error:  # it is the user's code, run backwards
+        raise TargetError(f"The callable target has no gradient: {type(error).__name__}: {error}") from error
 
 
 def _called(target: Callable[[Any], Tensor], output: Any, batch: int) -> Tensor:

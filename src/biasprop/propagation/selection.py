@@ -48,8 +48,10 @@ def _indices(target: Any, n: int, dims: int) -> Tensor:
     """Indices as ``(N, dims)``, from an int, a tuple, a list or a tensor."""
     try:
         given = torch.as_tensor(target)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise TargetError(f"A target cannot be made of {target!r}: {error}.") from error
+    except (TypeError, ValueError, RuntimeError, OverflowError, RecursionError) as error:
+        raise TargetError(f"A target cannot be made of {_short(target)}: {error}.") from error
+    if given.is_meta or given.layout is not torch.strided or given.is_nested or given.is_quantized:
+        raise TargetError("A target must be an ordinary dense tensor of integers, or an index.")
     if given.is_floating_point() or given.dtype == torch.bool or given.is_complex():
         raise TargetError(f"Target indices must be integers, not {given.dtype}.")
     if given.dim() == 0:
@@ -70,7 +72,16 @@ def _indices(target: Any, n: int, dims: int) -> Tensor:
             if dims
             else "The model returns one number per example: leave the target out."
         )
-    return given.long()
+    indices = given.long()
+    if not given.dtype.is_signed and (indices < 0).any():
+        largest = int(indices[indices < 0][0]) + 2**64
+        raise TargetError(f"Target {largest} is out of range: no output has as many entries.")
+    return indices
+
+
+def _short(target: Any) -> str:
+    text = repr(target)
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def _checked(indices: Tensor, trailing: torch.Size) -> tuple[Tensor, ...]:

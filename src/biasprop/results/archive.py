@@ -5,8 +5,10 @@ from typing import Any, TypeVar
 
 from torch import Tensor
 
-from ..errors import FileError
+from ..errors import CompletenessError, FileError
 from ..files import read_tensors, write_tensors
+from .completeness import require_complete
+from .consistency import require_consistent
 from .decomposition import Decomposition
 from .part import Part
 from .sources import BiasSource
@@ -14,7 +16,7 @@ from .targets import TargetAxis
 
 __all__ = ["FORMAT", "read_decomposition", "write_decomposition"]
 
-FORMAT = "biasprop-explanation-1"
+FORMAT = "biasprop-explanation-2"
 
 D = TypeVar("D", bound=Decomposition[Any])
 
@@ -38,10 +40,11 @@ def write_decomposition(found: Decomposition[Any], path: str | PathLike[str]) ->
     header = {
         "names": [p.name for p in found.parts],
         "batch_dims": [p.batch_dim for p in found.parts],
+        "inputs": [p.is_input for p in found.parts],
         "single": found.single,
         "sources": [[s.name, s.operation] for s in found.table],
         "rule": found.rule,
-        "temperature": found.temperature,
+        "temperature": None if found.temperature is None else repr(found.temperature),  # JSON knows no infinity
         "target": found.target,
     }
     write_tensors(path, FORMAT, tensors, header)
@@ -51,13 +54,19 @@ def read_decomposition(path: str | PathLike[str], kind: type[D]) -> D:
     """Read what `write_decomposition` wrote, as a decomposition of that kind (without the model).
 
     Raises:
-        FileError: the file is missing, damaged, or not an explanation.
+        FileError: the file is missing, damaged, or not an explanation; or the explanation is not complete.
     """
     header, tensors = read_tensors(path, FORMAT)
     try:
-        return _made(header, tensors, kind)
-    except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise FileError(f"{path} is not a complete biasprop explanation: {error!r}.") from error
+        require_consistent(header, tensors)
+        made = _made(header, tensors, kind)
+        require_complete(made)
+    except CompletenessError as error:
+        raise FileError(f"{path} is not a complete biasprop explanation: its parts do not add up.") from error
+    except (LookupError, TypeError, ValueError, ArithmeticError, RuntimeError) as error:
+        why = f"it lacks {error}" if isinstance(error, KeyError) else error
+        raise FileError(f"{path} is not a complete biasprop explanation: {why}.") from error
+    return made
 
 
 def _made(header: dict[str, Any], tensors: dict[str, Tensor], kind: type[D]) -> D:
@@ -65,24 +74,23 @@ def _made(header: dict[str, Any], tensors: dict[str, Tensor], kind: type[D]) -> 
     chosen = header["target"] if several else [header["target"]]
     axis = TargetAxis(tuple(_index(one) for one in chosen), several)
     amounts = axis.inward(tensors["sources"])
-    table = [
-        BiasSource(str(name), str(operation), amounts[..., i]) for i, (name, operation) in enumerate(header["sources"])
-    ]
+    table = [BiasSource(name, operation, amounts[..., i]) for i, (name, operation) in enumerate(header["sources"])]
     parts = []
-    for i, (name, dim) in enumerate(zip(header["names"], header["batch_dims"], strict=True)):
-        weight, beta = (axis.inward(tensors[f"{i}.{what}"], int(dim)) for what in ("weight", "beta"))
-        parts.append(Part(str(name), tensors[f"{i}.value"], weight, beta, int(dim)))
+    about = zip(header["names"], header["batch_dims"], header["inputs"], strict=True)
+    for i, (name, dim, is_input) in enumerate(about):
+        weight, beta = (axis.inward(tensors[f"{i}.{what}"], dim) for what in ("weight", "beta"))
+        parts.append(Part(name, tensors[f"{i}.value"], weight, beta, dim, is_input))
     temperature = header["temperature"]
     return kind(
         parts=tuple(parts),
-        single=bool(header["single"]),
+        single=header["single"],
         values=axis.inward(tensors["output"]),
         lost=axis.inward(tensors["unattributed"]),
         left_out=axis.inward(tensors["withheld"]),
         past=axis.inward(tensors["bypassed"]),
         table=table,
         axis=axis,
-        rule=str(header["rule"]),
+        rule=header["rule"],
         temperature=None if temperature is None else float(temperature),
     )
 
