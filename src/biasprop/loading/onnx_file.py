@@ -15,6 +15,7 @@ from torch import fx, nn
 
 from ..errors import FileError
 from ..extras import require
+from .onnx_opset import lower
 from .onnx_sizes import plain_sizes
 
 __all__ = ["load_onnx"]
@@ -39,9 +40,11 @@ def load_onnx(path: Path) -> nn.Module:
         model = onnx.load_model_from_string(path.read_bytes())
         _refuse_other_files(model, path)
         _give_plain_names(model, path)
+        opset = model.opset_import[0].version
+        lower(model)
+        _refuse_unknown_operations(model, path, opset)
         onnx.checker.check_model(model)
         model = onnx.shape_inference.infer_shapes(model)
-        _refuse_unknown_operations(model, path)
         return plain_sizes(_convert(model), *_batch(model))
     except FileError:
         raise
@@ -106,7 +109,7 @@ def _give_plain_names(model: Any, path: Path) -> None:
     model.opset_import.add(domain="", version=versions[0])
 
 
-def _refuse_unknown_operations(model: Any, path: Path) -> None:
+def _refuse_unknown_operations(model: Any, path: Path, opset: int) -> None:
     """With the name of the first, and what to do."""
     get_converter = require("onnx2torch.node_converters", "onnx").get_converter
     version = model.opset_import[0].version
@@ -115,7 +118,7 @@ def _refuse_unknown_operations(model: Any, path: Path) -> None:
             get_converter(operation_type=node.op_type, version=version, domain="")
         except NotImplementedError as error:
             raise FileError(
-                f"{path}: onnx2torch does not know the operation {node.op_type} of opset {version} (at {node.name!r}). "
+                f"{path}: onnx2torch does not know the operation {node.op_type} of opset {opset} (at {node.name!r}). "
                 "Export the network again with opset_version=17 or lower, or use its weights with --weights."
             ) from error
 

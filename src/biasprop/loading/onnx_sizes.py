@@ -5,6 +5,7 @@ ONNX computes sizes with tensors: the shape of x, one entry of it, that and -1 i
 network is captured, and the operations that take one take numbers. The weights are not touched.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -24,10 +25,14 @@ def plain_sizes(module: fx.GraphModule, batch: int = 0, by_example: frozenset[st
         batch: the batch size that the file fixes, if any.
         by_example: the reshapings of tensors whose first dimension is the batch: one that keeps it is to keep any.
     """
+    constants: dict[fx.Node, Tensor] = {}
     sizes: dict[fx.Node, Any] = {}
     for node in list(module.graph.nodes):
-        if node.op == "get_attr":
-            _note(sizes, node, _attribute(module, str(node.target)))
+        value = _constant(module, node, constants)
+        if value is not None:
+            constants[node] = value
+            if value.dim() <= 1:
+                sizes[node] = value.tolist()
         elif node.op == "call_module":
             _replace(module, node, sizes, batch if node.target in by_example else 0)
     module.graph.eliminate_dead_code()
@@ -46,9 +51,7 @@ def _replace(module: fx.GraphModule, node: fx.Node, sizes: dict[fx.Node, Any], b
     rest = [sizes.get(argument, argument) for argument in rest]
     named = {name: sizes.get(argument, argument) for name, argument in named.items()}
     with module.graph.inserting_before(node):
-        if kind == "OnnxConstant":
-            _note(sizes, node, getattr(called, "value", None))
-        elif kind == "OnnxShape":
+        if kind == "OnnxShape":
             sizes[node] = module.graph.call_function(shape_of, (x,), options)
         elif kind in COMPUTED and known and x in sizes:
             sizes[node] = module.graph.call_function(COMPUTED[kind], (sizes[x], *rest), {**named, **options})
@@ -59,10 +62,23 @@ def _replace(module: fx.GraphModule, node: fx.Node, sizes: dict[fx.Node, Any], b
             node.replace_all_uses_with(replaced)
 
 
-def _note(sizes: dict[fx.Node, Any], node: fx.Node, value: Any) -> None:
-    """A constant number, or a row of them."""
-    if isinstance(value, Tensor) and value.dim() <= 1 and value.numel() <= MOST:
-        sizes[node] = value.tolist()
+def _constant(module: fx.GraphModule, node: fx.Node, constants: dict[fx.Node, Tensor]) -> Tensor | None:
+    """The node's value where it is a few numbers that do not depend on x, so that it may be sizes."""
+    value: Any = None
+    if node.op == "get_attr":
+        value = _attribute(module, str(node.target))
+    elif node.op == "call_module":
+        called = module.get_submodule(str(node.target))
+        kind = type(called).__name__
+        if kind == "OnnxConstant":
+            value = getattr(called, "value", None)
+        elif kind in FOLDED and node.args and not node.kwargs and all(a in constants for a in node.args):
+            arguments = [constants[a] for a in node.args]
+            if kind == "OnnxSlice":  # onnx2torch's own indexes with lists, which PyTorch reads otherwise since 2.9
+                value = sliced(arguments[0], *(argument.tolist() for argument in arguments[1:]))
+            elif kind != "OnnxConstantOfShape" or 0 <= math.prod(arguments[0].tolist()) <= MOST:
+                value = called(*arguments)
+    return value if isinstance(value, Tensor) and value.numel() <= MOST else None
 
 
 def _attribute(module: nn.Module, name: str) -> Any:
@@ -120,13 +136,13 @@ def expanded(x: Tensor, shape: Sequence[int]) -> Tensor:
 
 
 def sliced(x: Tensor, starts: Any, ends: Any, axes: Any = None, steps: Any = None) -> Tensor:
-    """``Slice``, forwards."""
+    """``Slice``, forwards or backwards."""
     for i, (start, end) in enumerate(zip(starts, ends, strict=True)):
-        step = steps[i] if steps else 1
-        if step < 1:
-            raise NotImplementedError("a slice that goes backwards")
-        dim = (axes[i] if axes else i) % x.dim()
-        x = x[(slice(None),) * dim + (slice(start, end, step),)]
+        dim, wanted = (axes[i] if axes else i) % x.dim(), slice(start, end, steps[i] if steps else 1)
+        if wanted.step < 0:
+            x = x.index_select(dim, torch.tensor(range(x.shape[dim])[wanted], device=x.device))
+        else:
+            x = x[(slice(None),) * dim + (wanted,)]
     return x
 
 
@@ -171,6 +187,23 @@ COMPUTED: dict[str, Callable[..., Any]] = {
     "OnnxUnsqueezeStaticAxes": as_row,
 }
 """Operations on sizes that give sizes, by onnx2torch's name."""
+
+FOLDED = frozenset(
+    [
+        "OnnxBinaryMathOperation",
+        "OnnxCast",
+        "OnnxConcat",
+        "OnnxConstantOfShape",
+        "OnnxGather",
+        "OnnxIdentity",
+        "OnnxReshape",
+        "OnnxSlice",
+        "OnnxSqueezeDynamicAxes",
+        "OnnxTranspose",
+        "OnnxUnsqueezeStaticAxes",
+    ]
+)
+"""Operations that are done at once on constants: all give few numbers for few."""
 
 TAKING: dict[str, Callable[..., Any]] = {
     "OnnxExpand": expanded,
