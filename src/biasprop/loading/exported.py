@@ -4,6 +4,7 @@
 cannot be judged by looking at the file, so nothing of one is given to torch unless the user says that it is trusted.
 """
 
+import logging
 import os
 import warnings
 from pathlib import Path
@@ -34,6 +35,8 @@ def load_exported(path: Path, trust: bool = False) -> nn.Module:
             "trust where it comes from. Files that run no code: a network in .onnx; weights in .safetensors, with "
             "torchvision:NAME, timm:NAME or package.module:factory as the model."
         )
+    level = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)  # torch logs tracebacks of failures that are reported here, in one sentence
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="The given buffer is not writable")  # torch 2.9, of its own
@@ -41,3 +44,5 @@ def load_exported(path: Path, trust: bool = False) -> nn.Module:
     except Exception as error:  # whatever a damaged archive makes torch raise
         reason = (str(error).splitlines() or [""])[0]
         raise FileError(f"Cannot read {path} as a torch.export file: {type(error).__name__}: {reason}") from error
+    finally:
+        logging.disable(level)
