@@ -169,3 +169,23 @@ def test_without_its_packages(tmp_path, monkeypatch):
     (tmp_path / "net.onnx").write_bytes(b"")
     with pytest.raises(MissingExtra, match=r"Reading ONNX files needs onnx.*biasprop\[onnx\]"):
         load_model(str(tmp_path / "net.onnx"))
+
+
+def test_weights_that_are_cut_and_reshaped(tmp_path):
+    """Constants are sizes for one operation and data for another."""
+    numbers = helper.make_tensor("w", onnx.TensorProto.FLOAT, [2, 6], [float(i) for i in range(12)])
+    whole = {"start": [3], "end": [0], "axis": [1], "step": [-1], "shape": [1, 6], "wide": [1, 3]}
+    sizes = [helper.make_tensor(name, onnx.TensorProto.INT64, [len(v)], v) for name, v in whole.items()]
+    nodes = [
+        helper.make_node("Slice", ["w", "start", "end", "axis", "step"], ["cut"]),
+        helper.make_node("Reshape", ["cut", "shape"], ["row"]),
+        helper.make_node("Slice", ["row", "axis", "start", "axis"], ["two"]),
+        helper.make_node("Concat", ["two", "one"], ["three"], axis=1),
+        helper.make_node("Reshape", ["three", "wide"], ["bias"]),
+        helper.make_node("Add", ["x", "bias"], ["y"]),
+    ]
+    one = helper.make_tensor("one", onnx.TensorProto.FLOAT, [1, 1], [5.0])
+    loaded = load_onnx(written(tmp_path / "net.onnx", nodes, weights=[numbers, one, *sizes]))
+    x = torch.randn(2, 3)
+    torch.testing.assert_close(loaded(x), x + torch.tensor([2.0, 1.0, 5.0]))
+    assert biasprop.explain(loaded, x, target=1).bias.tolist() == [1.0, 1.0]

@@ -33,33 +33,40 @@ def plain_sizes(module: fx.GraphModule, batch: int = 0, by_example: frozenset[st
             constants[node] = value
             if value.dim() <= 1:
                 sizes[node] = value.tolist()
-        elif node.op == "call_module":
-            _replace(module, node, sizes, batch if node.target in by_example else 0)
+        if node.op == "call_module":
+            made = _replace(module, node, sizes, batch if node.target in by_example else 0)
+            for known in (constants, sizes):
+                if made is not None and node in known:
+                    known[made] = known[node]
     module.graph.eliminate_dead_code()
     module.delete_all_unused_submodules()
     module.recompile()
     return module
 
 
-def _replace(module: fx.GraphModule, node: fx.Node, sizes: dict[fx.Node, Any], batch: int) -> None:
-    """Note which size the node stands for, or let it take numbers for sizes."""
+def _replace(module: fx.GraphModule, node: fx.Node, sizes: dict[fx.Node, Any], batch: int) -> fx.Node | None:
+    """Note which size the node stands for, or let another that takes numbers for sizes be in its place."""
     called = module.get_submodule(str(node.target))
     kind = type(called).__name__
     options = {name: getattr(called, attribute) for name, attribute in READ.get(kind, {}).items()}
-    x, rest, named = node.args[0] if node.args else None, list(node.args[1:]), dict(node.kwargs)
+    rest: list[Any] = list(node.args)
+    named: dict[str, Any] = dict(node.kwargs)
+    x: Any = rest.pop(0) if rest else None
     known = all(argument is None or argument in sizes for argument in (*rest, *named.values()))
     rest = [sizes.get(argument, argument) for argument in rest]
     named = {name: sizes.get(argument, argument) for name, argument in named.items()}
     with module.graph.inserting_before(node):
-        if kind == "OnnxShape":
+        if kind == "OnnxShape" and node not in sizes:
             sizes[node] = module.graph.call_function(shape_of, (x,), options)
-        elif kind in COMPUTED and known and x in sizes:
+        elif kind in COMPUTED and known and x in sizes and node not in sizes:
             sizes[node] = module.graph.call_function(COMPUTED[kind], (sizes[x], *rest), {**named, **options})
         elif kind in TAKING and known and (rest or named):
             if kind == "OnnxReshape" and batch and isinstance(rest[0], list) and rest[0][:1] == [batch]:
                 rest[0] = [0, *rest[0][1:]]  # 0 is ONNX's word for: as it was
             replaced = module.graph.call_function(TAKING[kind], (x, *rest), {**named, **options})
             node.replace_all_uses_with(replaced)
+            return replaced
+    return None
 
 
 def _constant(module: fx.GraphModule, node: fx.Node, constants: dict[fx.Node, Tensor]) -> Tensor | None:
@@ -73,7 +80,7 @@ def _constant(module: fx.GraphModule, node: fx.Node, constants: dict[fx.Node, Te
         if kind == "OnnxConstant":
             value = getattr(called, "value", None)
         elif kind in FOLDED and node.args and not node.kwargs and all(a in constants for a in node.args):
-            arguments = [constants[a] for a in node.args]
+            arguments = [constants[a] for a in node.args if isinstance(a, fx.Node)]
             if kind == "OnnxSlice":  # onnx2torch's own indexes with lists, which PyTorch reads otherwise since 2.9
                 value = sliced(arguments[0], *(argument.tolist() for argument in arguments[1:]))
             elif kind != "OnnxConstantOfShape" or 0 <= math.prod(arguments[0].tolist()) <= MOST:
