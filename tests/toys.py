@@ -41,3 +41,7 @@ class Sums(nn.Module):
 
 def zeros(x):
     return torch.zeros_like(x)
+
+
+def without_values() -> nn.Module:
+    return nn.Linear(3, 2, device="meta")

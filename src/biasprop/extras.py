@@ -10,6 +10,8 @@ __all__ = ["require"]
 USES = {  # by module: what needs it, and its package's name
     "matplotlib": ("Drawing", "matplotlib"),
     "PIL": ("Reading images", "Pillow"),
+    "onnx": ("Reading ONNX files", "onnx"),
+    "onnx2torch": ("Reading ONNX files", "onnx2torch"),
     "pyarrow": ("Reading parquet", "pyarrow"),
     "rich": ("The command line", "rich"),
     "sklearn": ("The demo", "scikit-learn"),

@@ -1,7 +1,6 @@
 """``biasprop explain``: real files in, pictures and numbers out, every bad input one message and exit status 2."""
 
 import json
-import zipfile
 
 import numpy as np
 import pytest
@@ -66,7 +65,7 @@ def test_arrays_and_exported_programs(folder, run):
     torch.export.save(program, folder / "net.pt2")
     np.savez(folder / "x.npz", x=np.zeros((3, 3, 16, 16), np.float32), y=np.zeros(3))
     np.save(folder / "u8.npy", np.zeros((2, 16, 16, 3), np.uint8))
-    common = ("--model", "net.pt2", "--target", "1", "--rule", "bias3", "-o", "out")
+    common = ("--model", "net.pt2", "--trust", "--target", "1", "--rule", "bias3", "-o", "out")
     status, out, err = run("explain", "x.npz", "u8.npy", "--key", "x", *common)
     assert status == 0, err
     assert "5 predictions explained" in out
@@ -97,13 +96,12 @@ def spoil(folder, what):
         (folder / "bad.safetensors").write_bytes(content[: len(content) // 2])
     elif what == "text column":
         (folder / "bad.csv").write_text("age,name\n3,Ann\n")
-    elif what == "unsafe pt2":
-        with zipfile.ZipFile(folder / "bad.pt2", "w") as archive:
-            archive.writestr("bad/data/aotinductor/model/a.so", b"\x7fELF")
-    elif what == "expression":
-        text = json.dumps({"range": {"expr_str": "__import__('os').system('true')"}})
-        with zipfile.ZipFile(folder / "bad.pt2", "w") as archive:
-            archive.writestr("bad/models/model.json", text)
+    elif what in ("program", "damaged program"):
+        (folder / "bad.pt2").write_bytes(b"PK no program")
+    elif what == "damaged onnx":
+        (folder / "bad.onnx").write_bytes(b"no network")
+    elif what == "torch.jit":
+        torch.save({"a": 1}, folder / "jit.pt")
     elif what == "pickled array":
         np.save(folder / "bad.npy", np.array([Evil()]), allow_pickle=True)
     elif what == "locked":
@@ -127,8 +125,14 @@ BAD = {
     "unknown column": (["table.csv", *TABLE, "--drop", "name"], "no column 'name'"),
     "no rows": (["table.csv", *TABLE, "--rows", "7:9"], "No input was selected"),
     "pickled array": (["bad.npy", *IMAGE], "without pickle"),
-    "unsafe pt2": (["images", "--model", "bad.pt2"], "could run code"),
-    "expression": (["images", "--model", "bad.pt2"], "not plain arithmetic"),
+    "program": (["images", "--model", "bad.pt2"], "Pass --trust"),
+    "damaged program": (["images", "--model", "bad.pt2", "--trust"], "Cannot read bad.pt2"),
+    "damaged onnx": (["images", "--model", "bad.onnx"], "bad.onnx"),
+    "torch.jit": (["images", "--model", "jit.pt"], "hold weights"),
+    "meta": (["images", *IMAGE, "--device", "meta"], "Cannot use the device"),
+    "no such target": (["images", *IMAGE, "--target", "9" * 24], "out of range"),
+    "long target": (["images", *IMAGE, "--target", "9" * 5000], "--target"),
+    "long name": (["a" * 5000, *IMAGE], "There is no file"),
     "locked": (["images", *IMAGE, "-o", "locked"], "Cannot write to the folder locked"),
     "model spec": (["images", "--model", "resnet"], "Unknown model 'resnet'"),
     "model name": (["images", "--model", "torchvision:nonet"], "Cannot make the model torchvision:nonet"),

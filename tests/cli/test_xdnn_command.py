@@ -13,12 +13,14 @@ def test_xdnn_check_and_convert(folder, run):
         assert status == 0, err
         assert "Homogeneous of degree 1" in out
     assert (folder / "free.safetensors").exists()
-    status, out, err = run("xdnn", "check", "--model", "free.pt2", "--shape", "3,16,16")
+    status, out, err = run("xdnn", "check", "--model", "free.pt2", "--trust", "--shape", "3,16,16")
     assert status == 0, err
     wrong = (
         ["convert", "free.onnx", *arguments],
         ["check", "--model", "toys:nothing"],
         ["check", *arguments[:5], "a"],
+        ["check", *arguments[:5], "99999,99999,99999"],
+        ["check", "--model", "free.pt2", "--shape", "3,16,16"],
         ["check", *arguments[:5], "4,16,16"],
     )
     for command in wrong:

@@ -1,5 +1,6 @@
 """Arrays: what is read is closed again, also where it is refused."""
 
+import io
 import zipfile
 
 import numpy as np
@@ -66,3 +67,66 @@ def test_damaged_files(arrays, tmp_path):
     for name in ("a.npz", "cut.npz", "text.npy", "empty.npz"):
         with pytest.raises(FileError, match="Cannot read"):
             list(read([tmp_path / name], Preparation(key="x_test")))
+
+
+def header(shape, dtype="<f4", fortran=False):
+    """What begins an array of this shape, with twelve bytes behind it."""
+    stream = io.BytesIO()
+    np.lib.format.write_array_header_1_0(stream, {"descr": dtype, "fortran_order": fortran, "shape": shape})
+    return stream.getvalue() + bytes(12)
+
+
+@pytest.mark.parametrize("shape", [(3 * 10**12,), (10**6, 10**6, 3), (2**40, 2**40), (2**62, 2, 2), (4,)])
+def test_an_array_that_claims_more_than_the_file_holds(shape, tmp_path):
+    (tmp_path / "a.npy").write_bytes(header(shape))
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        archive.writestr("x.npy", header(shape))
+    for name in ("a.npy", "a.npz"):
+        with pytest.raises(FileError, match=f"{name} .*claims {4 * np.prod(shape, dtype=object)} bytes.*and holds 12"):
+            count([tmp_path / name], Preparation())
+
+
+def test_examples_without_end_and_without_numbers(tmp_path):
+    (tmp_path / "a.npy").write_bytes(header((10**15, 0)))
+    with pytest.raises(InputError, match="1000000000000000 examples without a number"):
+        count([tmp_path / "a.npy"], Preparation())
+
+
+def test_one_example_has_a_bound(tmp_path, monkeypatch):
+    np.save(tmp_path / "a.npy", np.ones((1, 50, 3), np.float32))
+    monkeypatch.setattr("biasprop.loading.items.LARGEST", 100)
+    with pytest.raises(FileError, match="one example has 50 x 3 numbers, and at most 100"):
+        count([tmp_path / "a.npy"], Preparation())
+
+
+def test_a_file_that_unpacks_to_too_much(tmp_path, monkeypatch):
+    np.savez_compressed(tmp_path / "a.npz", x=np.zeros((1000, 1000)))
+    assert count([tmp_path / "a.npz"], Preparation()) == 1000
+    monkeypatch.setattr("biasprop.loading.npy.UNPACKED", 1000)
+    with pytest.raises(FileError, match="'x' unpacks to 8000128 bytes"):
+        count([tmp_path / "a.npz"], Preparation())
+
+
+def test_odd_members(tmp_path):
+    """Encrypted, packed in a way that is not known, of another kind, of objects."""
+    np.savez(tmp_path / "a.npz", x=np.ones((2, 3)))
+    plain = (tmp_path / "a.npz").read_bytes()
+    central = plain.index(b"PK\x01\x02")
+    for flags, method in ((1, 0), (0, 99)):
+        odd = bytearray(plain)
+        for start, shift in ((0, 6), (central, 8)):
+            odd[start + shift], odd[start + shift + 2] = flags, method
+        (tmp_path / "b.npz").write_bytes(odd)
+        with pytest.raises(FileError, match="Cannot read .*b.npz.*(encrypted|compression)"):
+            count([tmp_path / "b.npz"], Preparation())
+    with zipfile.ZipFile(tmp_path / "c.npz", "w") as archive:
+        archive.writestr("x.npy", b"text")
+    with pytest.raises(FileError, match="Cannot read .*c.npz"):
+        count([tmp_path / "c.npz"], Preparation())
+
+
+def test_columns_first(tmp_path):
+    x = np.arange(12, dtype=np.float32).reshape(4, 3)
+    np.save(tmp_path / "a.npy", np.asfortranarray(x))
+    items = list(read([tmp_path / "a.npy"], Preparation()))
+    torch.testing.assert_close(torch.stack([item.x for item in items]), torch.from_numpy(x))

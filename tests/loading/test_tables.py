@@ -5,7 +5,7 @@ import sys
 import pytest
 import torch
 
-from biasprop import FileError, MissingExtra
+from biasprop import FileError, InputError, MissingExtra
 from biasprop.loading import Preparation, batches, count, read
 
 HOW = Preparation(rows=slice(0, 2), drop=("name",), labels="died")
@@ -43,3 +43,18 @@ def test_parquet_without_pyarrow(tmp_path, monkeypatch):
     (tmp_path / "t.parquet").write_bytes(b"")
     with pytest.raises(MissingExtra, match=r"Reading parquet needs pyarrow.*biasprop\[parquet\]"):
         count([tmp_path / "t.parquet"], HOW)
+
+
+def test_numbers_that_float32_does_not_have(tmp_path):
+    for number in ("1e300", "9" * 400, "inf", "nan"):
+        (tmp_path / "t.csv").write_text(f"a,b\n1,{number}\n")
+        with pytest.raises(InputError, match="row 0: column 'b' is missing or infinite"):
+            list(read([tmp_path / "t.csv"], Preparation()))
+
+
+def test_a_table_that_claims_too_much(tmp_path, monkeypatch):
+    pyarrow = pytest.importorskip("pyarrow")
+    pytest.importorskip("pyarrow.parquet").write_table(pyarrow.table({"a": [0] * 100_000}), tmp_path / "t.parquet")
+    monkeypatch.setattr("biasprop.loading.items.LARGEST", 1000)
+    with pytest.raises(FileError, match="the table claims 100000 x 1 numbers, and at most 1000"):
+        count([tmp_path / "t.parquet"], Preparation())

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from ..errors import BiaspropError
 from ..extras import require
+from .screen import say
 
 __all__ = ["guarded", "main"]
 
@@ -23,11 +24,22 @@ def guarded(command: Callable[[], object]) -> None:
     try:
         command()
     except BiaspropError as error:
-        print(f"error: {error}", file=sys.stderr)
+        say(f"error: {error}", sys.stderr)
+        sys.exit(2)
+    except (MemoryError, RuntimeError) as error:
+        if not _out_of_memory(error):
+            raise
+        say("error: Out of memory. Take fewer inputs at once (--batch-size) or smaller ones.", sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
+
+
+def _out_of_memory(error: Exception) -> bool:
+    """PyTorch has an error of its own for GPUs, and none for the CPU."""
+    said = "allocate memory" in str(error) or type(error).__name__ == "OutOfMemoryError"
+    return isinstance(error, MemoryError) or said
 
 
 def _run() -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 from torch import nn
 from typer import Argument, BadParameter, Option
 
-from ..loading import IMAGENET_MEAN, IMAGENET_STD, Preparation, load_model
+from ..loading import IMAGENET_MEAN, IMAGENET_STD, Preparation, load_model, model_file
 
 __all__ = ["BatchSize", "ClassNames", "Device", "Inputs", "ModelOptions", "ReadingOptions"]
 
@@ -22,13 +22,22 @@ class ModelOptions:
     """Which network."""
 
     model: Annotated[
-        str, Option(help="torchvision:NAME, timm:NAME, package.module:factory, or a torch.export file net.pt2.")
+        str, Option(help="torchvision:NAME, timm:NAME, package.module:factory, a file net.onnx, or (--trust) net.pt2.")
     ]
     weights: Annotated[Path | None, Option(help=".safetensors, or .pt/.pth that hold a state dict.")] = None
+    trust: Annotated[
+        bool,
+        Option("--trust", help="Load a .pt2 file, which is a program and can run code: trust its source."),
+    ] = False
+
+    @property
+    def files(self) -> list[Path | None]:
+        """What is read of the network."""
+        return [model_file(self.model), self.weights]
 
     def load(self, device: str = "cpu") -> nn.Module:
         """The network in eval mode. See `biasprop.loading.load_model`."""
-        return load_model(self.model, self.weights, device)
+        return load_model(self.model, self.weights, device, self.trust)
 
 
 @dataclass(frozen=True)

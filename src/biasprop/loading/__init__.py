@@ -6,21 +6,27 @@ optional packages (`extras`) and the writing of files.
 
 from .classes import Classes
 from .exported import load_exported
-from .items import IMAGENET_MEAN, IMAGENET_STD, Item, Preparation
-from .models import load_model
+from .folders import files_of
+from .items import IMAGENET_MEAN, IMAGENET_STD, LARGEST, Item, Preparation
+from .models import load_model, model_file
+from .onnx_file import load_onnx
 from .reading import batches, count, read
 from .weights import load_weights
 
 __all__ = [
     "IMAGENET_MEAN",
     "IMAGENET_STD",
+    "LARGEST",
     "Classes",
     "Item",
     "Preparation",
     "batches",
     "count",
+    "files_of",
     "load_exported",
     "load_model",
+    "load_onnx",
     "load_weights",
+    "model_file",
     "read",
 ]

@@ -1,25 +1,23 @@
 """Arrays of examples in ``.npy`` and ``.npz`` files, read without pickle."""
 
-import zlib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..errors import FileError, InputError
-from .items import Item, Preparation, as_label
+from ..errors import InputError
+from .items import Item, Preparation, as_label, refuse_larger
+from .npy import opened
 
 __all__ = ["array_items", "count_rows"]
 
 
 def count_rows(path: Path, preparation: Preparation) -> int:
     """How many examples `array_items` gives."""
-    with _opened(path) as arrays:
+    with opened(path) as arrays:
         return len(range(len(_examples(arrays, path, preparation.key)))[preparation.rows])
 
 
@@ -30,7 +28,7 @@ def array_items(path: Path, preparation: Preparation) -> Iterator[Item]:
         FileError: the file cannot be read without pickle.
         InputError: it does not hold the array that is asked for, of numbers ``(N, ...)``, or its labels.
     """
-    with _opened(path) as arrays:
+    with opened(path) as arrays:
         examples = _examples(arrays, path, preparation.key)
         labels = _labels(arrays, path, preparation, len(examples))
     for row in range(len(examples))[preparation.rows]:
@@ -41,23 +39,9 @@ def array_items(path: Path, preparation: Preparation) -> Iterator[Item]:
             values = values[None] if values.ndim == 2 else values.transpose(2, 0, 1)
             x = preparation.normalise(torch.from_numpy(values / np.float32(255)))
         else:
-            x = torch.from_numpy(np.asarray(values, dtype=np.float32))
+            with np.errstate(over="ignore"):  # what is too large for float32 is refused as infinite, by name
+                x = torch.from_numpy(np.array(values, dtype=np.float32))
         yield Item(f"{path.stem}_{row}", path, x, picture, label=None if labels is None else as_label(labels[row]))
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[Mapping[str, NDArray[Any]]]:
-    """The arrays of a file by name (a lone one has none), each read when it is asked for; closed on every way out."""
-    try:
-        with path.open("rb") as file:
-            loaded = np.load(file, allow_pickle=False)
-            if isinstance(loaded, np.ndarray):
-                yield {"": loaded}
-            else:
-                with loaded:
-                    yield loaded
-    except (OSError, ValueError, EOFError, BadZipFile, zlib.error) as error:
-        raise FileError(f"Cannot read {path} as a NumPy array without pickle: {error}.") from error
 
 
 def _examples(arrays: Mapping[str, NDArray[Any]], path: Path, key: str | None) -> NDArray[Any]:
@@ -71,6 +55,9 @@ def _examples(arrays: Mapping[str, NDArray[Any]], path: Path, key: str | None) -
     array = np.asarray(arrays[key if key in names else names[0]])
     if array.ndim < 2 or array.dtype.kind not in "fiu":
         raise InputError(f"{path} must hold numbers of shape (N, ...), not {array.dtype} of shape {array.shape}.")
+    if array.size == 0 and len(array):
+        raise InputError(f"{path} holds {len(array)} examples without a number in them: its shape is {array.shape}.")
+    refuse_larger(path, "one example has", *array.shape[1:])
     return array
 
 

@@ -1,5 +1,6 @@
 """Classes of the inputs: their names, and which class an input belongs to."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +30,8 @@ class Classes:
         if path is None:
             return cls()
         try:
+            if not os.path.isfile(path):
+                raise FileNotFoundError("there is no such file")
             lines = path.read_text(encoding="utf-8-sig").splitlines()
         except (OSError, UnicodeDecodeError) as error:
             raise FileError(f"Cannot read the class names in {path}: {error}.") from error

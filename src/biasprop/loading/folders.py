@@ -36,12 +36,12 @@ def files_of(inputs: Sequence[Path], skip: Path | None = None) -> list[Path]:
     """
     found: list[Path] = []
     for path in inputs:
-        if path.is_dir():
+        if os.path.isdir(path):
             inside = images_below(path, skip)
             if not inside:
                 raise FileError(f"The folder {path} holds no image ({', '.join(IMAGES)}).")
             found += inside
-        elif path.is_file():
+        elif os.path.isfile(path):
             found.append(path)
         else:
             raise FileError(f"There is no file or folder {path}.")
@@ -49,4 +49,5 @@ def files_of(inputs: Sequence[Path], skip: Path | None = None) -> list[Path]:
 
 
 def _within(path: Path, folder: Path | None) -> bool:
-    return folder is not None and folder.resolve() in path.resolve().parents
+    """Whatever the links are: Path.resolve fails on those that lead to themselves."""
+    return folder is not None and Path(os.path.realpath(folder)) in Path(os.path.realpath(path)).parents

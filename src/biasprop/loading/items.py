@@ -1,5 +1,6 @@
 """One example as it is read from a file, and how it is prepared for the model."""
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -8,9 +9,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..errors import InputError
+from ..errors import FileError, InputError
 
-__all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "Item", "Preparation", "as_label"]
+__all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "LARGEST", "Item", "Preparation", "as_label", "refuse_larger"]
+
+LARGEST = 2**28
+"""So many numbers may be one example, or one table, at any step from the file to the model: a gibibyte in float32. A
+file that claims more is refused before memory is asked for."""
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 """Of each channel over ImageNet's training images, 0 to 1: what networks trained on them expect to be subtracted."""
@@ -78,3 +83,14 @@ def as_label(value: Any) -> int | str:
     except (TypeError, ValueError, OverflowError):
         pass
     return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+
+
+def refuse_larger(path: Path, what: str, *sizes: int) -> None:
+    """Refuse what would take more than `LARGEST` numbers.
+
+    Raises:
+        FileError: it would.
+    """
+    if math.prod(sizes) > LARGEST:
+        shape = " x ".join(map(str, sizes))
+        raise FileError(f"{path}: {what} {shape} numbers, and at most {LARGEST} are taken (2^28, a gibibyte).")

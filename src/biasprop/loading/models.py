@@ -1,7 +1,9 @@
-"""Models from a SPEC: ``torchvision:NAME``, ``timm:NAME``, ``package.module:factory`` or a ``torch.export`` file."""
+"""Models from a SPEC: ``torchvision:NAME``, ``timm:NAME``, ``package.module:factory``, a file ``.onnx`` or ``.pt2``."""
 
 import importlib
 import sys
+from collections.abc import Callable, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +12,13 @@ from torch import nn
 
 from ..errors import CaptureError
 from .exported import load_exported
+from .onnx_file import load_onnx
 from .weights import load_weights
 
-__all__ = ["load_model"]
+__all__ = ["load_model", "model_file"]
 
 
-def load_model(spec: str, weights: Path | None = None, device: str = "cpu") -> nn.Module:
+def load_model(spec: str, weights: Path | None = None, device: str = "cpu", trust: bool = False) -> nn.Module:
     """The model that ``spec`` means, in eval mode on ``device``.
 
     Args:
@@ -23,12 +26,20 @@ def load_model(spec: str, weights: Path | None = None, device: str = "cpu") -> n
         weights: ``.safetensors``, or ``.pt``/``.pth`` read with ``weights_only=True``. Without it torchvision and timm
             download their pretrained weights.
         device: e.g. ``"cpu"`` or ``"cuda"``.
+        trust: that a ``.pt2`` file, which is a program, may run code.
 
     Raises:
-        FileError: a file is missing, damaged, unsafe, or does not fit the model.
+        FileError: a file is missing, damaged, unsafe, not trusted, or does not fit the model.
         CaptureError: the spec names no model, or the device does not exist.
+        MissingExtra: a package that this kind of model needs is not installed.
     """
-    model = _build(spec, pretrained=weights is None)
+    model = _build(spec, weights is None, trust)
+    values = (*model.named_parameters(), *model.named_buffers())
+    empty = [name for name, tensor in values if tensor.is_meta]
+    if empty:
+        raise CaptureError(
+            f"{spec} made a model without values: {empty[0]!r} lies on the device 'meta'. Make it on a real device."
+        )
     if weights is not None:
         load_weights(model, weights)
     try:
@@ -42,20 +53,27 @@ def load_model(spec: str, weights: Path | None = None, device: str = "cpu") -> n
     return model
 
 
-def _build(spec: str, pretrained: bool) -> nn.Module:
-    if spec.endswith(".pt2"):
-        return load_exported(Path(spec))
+def model_file(spec: str) -> Path | None:
+    """The file that the spec names, if it is of that kind."""
+    return Path(spec) if Path(spec).suffix.lower() in (".pt2", ".onnx") else None
+
+
+def _build(spec: str, pretrained: bool, trust: bool) -> nn.Module:
+    file = model_file(spec)
+    if file is not None:
+        return load_onnx(file) if file.suffix.lower() == ".onnx" else load_exported(file, trust)
     library, _, name = spec.partition(":")
     if not name:
         raise CaptureError(
-            f"Unknown model {spec!r}: use torchvision:NAME, timm:NAME, package.module:factory, or a torch.export file "
-            "net.pt2."
+            f"Unknown model {spec!r}: use torchvision:NAME, timm:NAME, package.module:factory, a file net.onnx, or a "
+            "torch.export file net.pt2. Files .pt, .pth and .safetensors hold weights, for --weights."
         )
     match library:
         case "torchvision":
             return _torchvision(name, pretrained)
         case "timm":
             timm = _import("timm", "pip install 'biasprop[vision]'")
+            _known(spec, name.partition(".")[0], timm.list_models() if name.isprintable() and ":" not in name else ())
             return _guarded(spec, lambda: timm.create_model(name, pretrained=pretrained))
     if "" not in sys.path:
         sys.path.insert(0, "")
@@ -70,7 +88,19 @@ def _torchvision(name: str, pretrained: bool) -> nn.Module:
     options: dict[str, Any] = {"weights": "DEFAULT" if pretrained else None}
     if name in ("googlenet", "inception_v3") and not pretrained:
         options["init_weights"] = False
-    return _guarded(f"torchvision:{name}", lambda: models.get_model(name, **options))
+    spec = f"torchvision:{name}"
+    _known(spec, name.lower(), models.list_models())
+    return _guarded(spec, lambda: models.get_model(name, **options))
+
+
+def _known(spec: str, name: str, names: Sequence[str]) -> None:
+    """Refuse a name that the library does not have, with those that are spelled most alike."""
+    if not names or name in names:
+        return
+    library = spec.partition(":")[0]
+    near = get_close_matches(name, names, n=3)
+    hint = f"Did you mean {' or '.join(near)}?" if near else f"{library}'s list_models() lists them."
+    raise CaptureError(f"Cannot make the model {spec}: {library} has no model of that name. {hint}")
 
 
 def _import(module: str, remedy: str) -> Any:
@@ -81,7 +111,7 @@ def _import(module: str, remedy: str) -> Any:
         raise CaptureError(f"Cannot import {module!r}: {message}. Remedy: {remedy}.") from error
 
 
-def _guarded(spec: str, make: Any) -> nn.Module:
+def _guarded(spec: str, make: Callable[[], Any]) -> nn.Module:
     try:
         model = make()
     except Exception as error:  # third-party code: whatever it raises, the user wants one line

@@ -1,6 +1,7 @@
 """Rows of numbers in ``.csv`` and ``.parquet`` tables."""
 
 import csv
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..errors import FileError, InputError
 from ..extras import require
-from .items import Item, Preparation, as_label
+from .items import Item, Preparation, as_label, refuse_larger
 
 __all__ = ["count_rows", "table_items"]
 
@@ -41,7 +42,8 @@ def table_items(path: Path, preparation: Preparation) -> Iterator[Item]:
     kept = [i for i, n in enumerate(names) if n not in aside]
     if not kept:
         raise InputError(f"{path} has no column left to explain.")
-    numbers = np.stack([_numbers(path, names[i], columns[i]) for i in kept], axis=1)
+    with np.errstate(over="ignore"):  # what is too large for float32 is infinite, and refused below
+        numbers = np.stack([_numbers(path, names[i], columns[i]).astype(np.float32) for i in kept], axis=1)
     for row in range(len(numbers))[preparation.rows]:
         missing = np.flatnonzero(~np.isfinite(numbers[row]))
         if len(missing):
@@ -49,15 +51,15 @@ def table_items(path: Path, preparation: Preparation) -> Iterator[Item]:
                 f"{path}, row {row}: column {names[kept[missing[0]]]!r} is missing or infinite. Fill it in, choose "
                 "other rows with --rows, or drop the column with --drop."
             )
-        x = torch.from_numpy(numbers[row].astype(np.float32))
+        x = torch.from_numpy(numbers[row])
         label = None if labels is None else as_label(labels[row])
         yield Item(f"{path.stem}_{row}", path, x, None, [names[i] for i in kept], label)
 
 
 def _numbers(path: Path, name: str, values: Sequence[Any]) -> NDArray[np.float64]:
     try:
-        return np.array([np.nan if v in ("", None) else float(v) for v in values])
-    except (TypeError, ValueError) as error:
+        return np.array([np.nan if v is None or v == "" else float(v) for v in values])
+    except (TypeError, ValueError, OverflowError) as error:
         raise InputError(
             f"{path}: the column {name!r} holds text ({error}). Encode it as numbers, or leave it out with "
             f"--drop {name!r}."
@@ -69,6 +71,8 @@ def _read(path: Path) -> Table:
 
 
 def _read_csv(path: Path) -> Table:
+    if not os.path.isfile(path):
+        raise FileError(f"There is no file {path}.")
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             rows = [row for row in csv.reader(file) if row]
@@ -88,8 +92,12 @@ def _read_parquet(path: Path) -> Table:
     parquet = require("pyarrow.parquet", "parquet")
     try:
         with path.open("rb") as file:
-            table = parquet.read_table(file)
-    except (OSError, ValueError) as error:
+            opened = parquet.ParquetFile(file)
+            refuse_larger(path, "the table claims", opened.metadata.num_rows, opened.metadata.num_columns)
+            table = opened.read()
+        chosen = [(i, n) for i, n in enumerate(table.column_names) if not n.startswith("__index")]
+        return [name for _, name in chosen], [table.column(i).to_pylist() for i, _ in chosen]
+    except FileError:
+        raise
+    except Exception as error:  # a damaged file makes Arrow raise OSError, ValueError, KeyError, ...
         raise FileError(f"Cannot read {path} as parquet: {error}.") from error
-    names = [n for n in table.column_names if not n.startswith("__index")]
-    return names, [table.column(n).to_pylist() for n in names]

@@ -1,11 +1,12 @@
 """Weights from a file: safetensors, or a state dict that is read without running code."""
 
-import struct
+import os
+import warnings
+import zipfile
 from pathlib import Path
 from pickle import UnpicklingError
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -27,7 +28,7 @@ def load_weights(model: nn.Module, path: Path) -> None:
     missing, unknown = [n for n in own if n not in state], [n for n in state if n not in own]
     problems = [
         f"{what}: {abbreviate(names, 6)}"
-        for what, names in (("missing", missing), ("not in the model", unknown), ("wrong shape", wrong))
+        for what, names in (("missing", missing), ("not in the model", unknown), ("wrong shape or kind", wrong))
         if names
     ]
     if problems:
@@ -36,28 +37,46 @@ def load_weights(model: nn.Module, path: Path) -> None:
 
 
 def _differ(given: Tensor | None, own: Tensor) -> bool:
-    return given is not None and given.shape != own.shape
+    return given is not None and (given.shape != own.shape or given.is_complex() != own.is_complex())
 
 
 def _read_weights(path: Path) -> dict[str, Tensor]:
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise FileError(f"There is no weights file {path}.")
+    kind = path.suffix.lower()
+    if kind not in (".safetensors", ".pt", ".pth"):
+        raise FileError(f"{path} is not a weights file: use .safetensors, or .pt/.pth that hold a state dict.")
     try:
-        if path.suffix == ".safetensors":
+        if kind == ".safetensors":
             return load_file(path)
-        if path.suffix not in (".pt", ".pth"):
-            raise FileError(f"{path} is not a weights file: use .safetensors, or .pt/.pth that hold a state dict.")
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
+        _refuse_packed(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of storages that are deprecated; what they hold is checked below
+            loaded = torch.load(path, map_location="cpu", weights_only=True)
     except UnpicklingError as error:
         raise FileError(
             f"{path} holds pickled objects, not only tensors; loading it could run code, so it is refused. Save "
             "model.state_dict() with safetensors.torch.save_file."
         ) from error
-    except (SafetensorError, OSError, RuntimeError, ValueError, EOFError, KeyError, struct.error) as error:
+    except FileError:
+        raise
+    except Exception as error:  # whatever a damaged file makes torch and safetensors raise
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise FileError(f"Cannot read {path}: {reason} It is damaged or of another kind.") from error
     if isinstance(loaded, dict) and isinstance(loaded.get("state_dict"), dict):
         loaded = loaded["state_dict"]
     if not isinstance(loaded, dict) or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in loaded.items()):
         raise FileError(f"{path} holds a {type(loaded).__name__}, not a state dict of tensors.")
+    for name, tensor in loaded.items():
+        if tensor.layout is not torch.strided or tensor.is_meta or tensor.is_quantized or tensor.is_nested:
+            what = "quantised" if tensor.is_quantized else "without values" if tensor.is_meta else "sparse or nested"
+            raise FileError(f"{path}: {name!r} is {what}, and must be an ordinary dense tensor: save it as one.")
     return loaded
+
+
+def _refuse_packed(path: Path) -> None:
+    """torch.save does not compress; a record that does could unpack to any size."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            if any(info.compress_type != zipfile.ZIP_STORED for info in archive.infolist()):
+                raise FileError(f"{path} holds compressed records, which torch.save does not write: it is refused.")

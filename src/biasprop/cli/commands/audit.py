@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated
 
 import torch
-from rich.console import Console
 from torch import Tensor
 from typer import Option, Typer
 
@@ -18,6 +17,8 @@ from ...files import make_folder, write_atomically
 from ...loading import Classes, Preparation, batches, count, read
 from ..groups import with_groups
 from ..options import BatchSize, ClassNames, Device, Inputs, ModelOptions, ReadingOptions
+from ..outputs import Sources
+from ..screen import say, shown
 
 __all__ = ["audit", "register"]
 
@@ -71,20 +72,21 @@ def audit(
     Goes on where an interrupted audit stopped; the same command a second time only reads the data again.
     """
     how = reading.preparation(labels)
+    sources = Sources.of(data, output, *network.files, classes)
+    sources.refuse(*(output / name for name in ("audit.json", "audit.png", "audit.safetensors")))
     names = Classes.read(classes) if classes is not None else Classes.of_folders(data, output)
     folder = make_folder(output)
     loader = _Labelled(data, how, names, batch_size, folder)
     found = run(network.load(device), loader, state=folder / "audit.safetensors")
     _write(found, folder, network.model, data)
-    console = Console(highlight=False, soft_wrap=True, markup=False)
-    console.print(str(found))
-    console.print(f"audit.json and audit.png in {folder}")
+    say(found)
+    say(f"audit.json and audit.png in {folder}")
 
 
 def _write(found: Audit, folder: Path, model: str, data: Sequence[Path]) -> None:
     """The figures and the picture."""
     text = json.dumps({"model": model, "data": [str(path) for path in data], **found.figures()}, indent=1)
     write_atomically(folder / "audit.json", lambda file: file.write_text(text, encoding="utf-8"))
-    places = [path.name.encode(errors="replace").decode() for path in data]
-    figure = found.plot(f"{model} on {', '.join(places[:3])}{' and more' * (len(places) > 3)}")
+    places = [shown(path.name) for path in data]
+    figure = found.plot(f"{shown(model)} on {', '.join(places[:3])}{' and more' * (len(places) > 3)}")
     write_atomically(folder / "audit.png", partial(figure.savefig, dpi=110))

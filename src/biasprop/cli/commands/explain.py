@@ -1,7 +1,7 @@
 """``biasprop explain``: explain images, arrays or table rows with a model, print what a person can repeat, draw it."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -16,12 +16,14 @@ from typer import BadParameter, Option, Typer
 
 from ...attribution import Explainer, Explanation
 from ...auditing import TERMS, predicted_classes
-from ...errors import FileError, InputError
+from ...errors import InputError
 from ...files import make_folder, write_atomically
 from ...loading import Classes, Item, batches, count, read
 from ...report import equation
 from ..groups import with_groups
 from ..options import BatchSize, ClassNames, Device, Inputs, ModelOptions, ReadingOptions
+from ..outputs import Sources, folded
+from ..screen import say, shown
 
 __all__ = ["explain", "register"]
 
@@ -55,19 +57,20 @@ def explain(
 ) -> None:
     """Explain predictions: how much comes from the inputs through the weights, and how much through the bias."""
     how = reading.preparation()
+    index = _target(target)
+    files = Sources.of(inputs, output, *network.files, classes)
+    files.refuse(output / "summary.json")
+    found = _Results(output, Classes.read(classes), pictures, patch, save)
+    total = count(inputs, how, output)
     folder = make_folder(output)
-    found = _Results(folder, Classes.read(classes), pictures, patch, save)
-    if folder.resolve() in [path.resolve() for path in inputs]:
-        raise FileError(f"The output folder {folder} is also the input: choose another with --output.")
-    total = count(inputs, how, folder)
     explainer = Explainer(network.load(device))
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     try:
         with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
             task = progress.add_task("explaining", total=total)
-            for batch in batches(_unique(read(inputs, how, folder), folder), batch_size):
+            for batch in batches(_unique(read(inputs, how, folder), found.taken(files)), batch_size):
                 x = torch.stack([item.x for item in batch]).to(device)
-                explanation = explainer(x, _target(target), rule, temperature, sources=sources)
+                explanation = explainer(x, index, rule, temperature, sources=sources)
                 found.count_correct(explainer, x, batch)
                 for i, item in enumerate(batch):
                     found.add(explanation, i, item)
@@ -92,7 +95,11 @@ class _Results:
     rows: list[dict[str, Any]] = field(default_factory=list)
     correct: dict[str, int] = field(default_factory=lambda: dict.fromkeys(TERMS, 0))
     labelled: int = 0
-    console: Console = field(default_factory=lambda: Console(highlight=False, soft_wrap=True, markup=False))
+
+    def taken(self, files: Sources) -> Callable[[str], bool]:
+        """Whether writing an input's results under a name would destroy a file that is read."""
+        kinds = [".png"] * (self.pictures != 0) + [".safetensors"] * self.save
+        return lambda name: any(self.folder / f"{name}{kind}" in files for kind in kinds)
 
     def count_correct(self, explainer: Explainer, x: Tensor, batch: list[Item]) -> None:
         """Which class each part of the network alone would predict (the paper's Table 1), where labels are known."""
@@ -123,14 +130,14 @@ class _Results:
             "equation": equation(explanation, i),
             **({"label": self.names.name(label)} if label is not None else {}),
         }
-        title = f"{item.name}: {row['target']}"
+        title = shown(f"{item.name}: {row['target']}")
         if self.pictures is None or len(self.rows) < self.pictures:
-            shown = {"image": item.picture, "feature_names": item.feature_names, "patch": self.patch}
-            figure = explanation.plot(i, title=title, **shown)
+            names = None if item.feature_names is None else [shown(name) for name in item.feature_names]
+            figure = explanation.plot(i, title=title, image=item.picture, feature_names=names, patch=self.patch)
             write_atomically(self.folder / f"{item.name}.png", partial(figure.savefig, dpi=110))
         self.rows.append(row)
         if len(self.rows) <= LINES:
-            self.console.print(f"{title}, {row['equation']}")
+            say(f"{title}, {row['equation']}")
         if self.save:
             explanation.example(i).save(self.folder / f"{item.name}.safetensors")
 
@@ -141,7 +148,8 @@ class _Results:
         accuracy = {name: n / self.labelled for name, n in self.correct.items()} if self.labelled else None
         content = {"summary": self.lines(), "accuracy": accuracy, "inputs": self.rows}
         text = json.dumps(content, indent=1, ensure_ascii=False)
-        write_atomically(self.folder / "summary.json", lambda file: file.write_text(text, encoding="utf-8"))
+        encoded = text.encode("utf-8", "backslashreplace")  # of names that are not Unicode: as JSON writes it, \udcff
+        write_atomically(self.folder / "summary.json", lambda file: file.write_bytes(encoded))
 
     def report(self) -> None:
         """The last lines on the screen.
@@ -151,9 +159,9 @@ class _Results:
         """
         if not self.rows:
             raise InputError("No input was selected: check --rows.")
-        self.console.print("\n".join(self.lines()))
+        say("\n".join(self.lines()))
         drawn = len(self.rows) if self.pictures is None else min(self.pictures, len(self.rows))
-        self.console.print(f"{drawn} picture{'s' if drawn != 1 else ''} and summary.json in {self.folder}")
+        say(f"{drawn} picture{'s' if drawn != 1 else ''} and summary.json in {self.folder}")
 
     def lines(self) -> list[str]:
         """The summary: a few lines a person can repeat to a colleague."""
@@ -171,16 +179,23 @@ class _Results:
         return lines
 
 
-def _unique(items: Iterator[Item], folder: Path) -> Iterator[Item]:
+def _unique(items: Iterator[Item], taken: Callable[[str], bool]) -> Iterator[Item]:
     """Files of one name in several folders get a number, so that no result overwrites another, or an input."""
-    taken: set[str] = set()
+    given: dict[str, int] = {}
     for item in items:
-        name, number = item.name, 1
-        while name in taken or (folder / f"{name}.png").resolve() == item.path.resolve():
+        plain = _file_name(item.name)
+        number = given.get(folded(plain), 0) + 1
+        while folded(name := plain if number == 1 else f"{plain}_{number}") in given or taken(name):
             number += 1
-            name = f"{item.name}_{number}"
-        taken.add(name)
+        given[folded(plain)] = number
+        given.setdefault(folded(name), 1)
         yield replace(item, name=name)
+
+
+def _file_name(name: str) -> str:
+    """A name that every disk and terminal takes; room is left for a number and an ending."""
+    plain = "".join("_" if shown(letter) != letter else letter for letter in name)
+    return plain.encode()[:200].decode(errors="ignore")
 
 
 def _target(text: str) -> Any:
@@ -190,4 +205,6 @@ def _target(text: str) -> Any:
         index = tuple(int(part) for part in text.split(","))
     except ValueError as error:
         raise BadParameter(f"--target must be 'predicted' or an index such as 3 or 0,1, not {text!r}") from error
+    if any(abs(i) >= 2**31 for i in index):
+        raise BadParameter(f"--target {shown(text)} is out of range: no network has so many outputs")
     return index[0] if len(index) == 1 else index

@@ -1,11 +1,11 @@
 """``biasprop xdnn check`` and ``biasprop xdnn convert``: is a network without bias, and a copy that is."""
 
+import math
 import warnings
 from pathlib import Path
 from typing import Annotated
 
 import torch
-from rich.console import Console
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from typer import Argument, BadParameter, Exit, Option, Typer
@@ -13,8 +13,11 @@ from typer import Argument, BadParameter, Exit, Option, Typer
 from ...errors import CaptureError, InputError
 from ...files import write_atomically
 from ...homogeneous import homogeneity, remove_bias
+from ...loading import LARGEST
 from ..groups import with_groups
 from ..options import ModelOptions
+from ..outputs import Sources
+from ..screen import say
 
 __all__ = ["check", "convert", "register"]
 
@@ -37,7 +40,7 @@ def check(network: ModelOptions, shape: Shape = "3,224,224") -> None:
     """
     x = _example(shape)
     report = homogeneity(network.load(), x)
-    Console(soft_wrap=True, highlight=False, markup=False).print(str(report))
+    say(report)
     if not report.homogeneous:
         raise Exit(1)
 
@@ -48,19 +51,22 @@ def convert(
     network: ModelOptions,
     shape: Shape = "3,224,224",
 ) -> None:
-    """Write a copy of the network without additive constants; a warm start, to be trained further."""
-    console = Console(soft_wrap=True, highlight=False, markup=False)
+    """Write a copy of the network without additive constants; a warm start, to be trained further.
+
+    To read the .pt2 file back takes --trust, as with any: it is a program.
+    """
     if output.suffix not in (".pt2", ".safetensors"):
         raise InputError(f"{output} must end in .pt2 (the network) or .safetensors (its weights).")
     x = _example(shape)
+    Sources(network.files).refuse(output)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         made = remove_bias(network.load(), x)
     for warning in {str(w.message): None for w in caught if "bias" in str(w.message) or "Left" in str(w.message)}:
-        console.print(warning)
+        say(warning)
     write_atomically(output, lambda temporary: _write(made, x, Path(temporary), output.suffix))
-    console.print(f"{output}: {homogeneity(made, x)}")
-    console.print("It is another function than the trained network: train it further before you use it.")
+    say(f"{output}: {homogeneity(made, x)}")
+    say("It is another function than the trained network: train it further before you use it.")
 
 
 def _write(model: nn.Module, x: Tensor, path: Path, suffix: str) -> None:
@@ -82,8 +88,10 @@ def _write(model: nn.Module, x: Tensor, path: Path, suffix: str) -> None:
 def _example(shape: str) -> Tensor:
     try:
         sizes = [int(size) for size in shape.split(",")]
-        if min(sizes) < 1:
+        if min(sizes) < 1 or math.prod(sizes) > LARGEST:
             raise ValueError
     except ValueError:
-        raise BadParameter(f"--shape must be positive numbers such as 3,224,224, not {shape!r}.") from None
+        raise BadParameter(
+            f"--shape must be positive numbers such as 3,224,224, {LARGEST} in all at most, not {shape!r}."
+        ) from None
     return torch.randn(1, *sizes, generator=torch.Generator().manual_seed(0))
