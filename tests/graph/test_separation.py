@@ -75,3 +75,17 @@ def test_a_network_of_one_batch_size_is_tried_as_a_whole():
 
     with pytest.raises(UnsupportedOperation, match="mixes the examples"):
         biasprop.explain(Fixed(), torch.randn(3, 4), 0)
+
+
+def test_a_forward_that_takes_the_batch_apart():
+    class Loop(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear = nn.Linear(4, 5)
+
+        def forward(self, x):
+            return torch.stack([self.linear(one[None])[0] for one in x])
+
+    assert biasprop.explain(Loop(), torch.randn(1, 4), 0).completeness_error.max() < 1e-5
+    with pytest.raises(UnsupportedOperation, match="1 entries for 2 examples: forward takes the batch apart"):
+        biasprop.explain(Loop(), torch.randn(2, 4), 0)

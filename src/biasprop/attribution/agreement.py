@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from ..errors import BiaspropError, CaptureError
-from ..graph import Graph, capture, compute_dtype, run
+from ..graph import Graph, capture, coarsest, compute_dtype, run
 
 __all__ = ["require_agreement", "warn_of_gradients"]
 
@@ -25,6 +25,7 @@ CANCELLED = 64  # units in the last place of the terms that an output is the sum
 
 def require_agreement(
     model: nn.Module,
+    graph: Graph,
     inputs: tuple[Tensor, ...],
     extras: tuple[Any, ...],
     computed: Any,
@@ -34,6 +35,7 @@ def require_agreement(
 
     Args:
         model: the user's.
+        graph: captured from it.
         inputs: what is explained; each of shape ``(N, ...)``.
         extras: further arguments.
         computed: what the graph computes of them, in the structure of the model's output.
@@ -42,11 +44,11 @@ def require_agreement(
     Raises:
         CaptureError: the model gives something else; the message says how far off and what is likely to be the cause.
     """
-    own = _called(model, inputs, extras)
-    miss = _miss(own, computed, inputs[0].dtype, size)
+    own, dtype = _called(model, inputs, extras), coarsest({i.dtype for i in inputs} | graph.dtypes(model))
+    miss = _miss(own, computed, dtype, size)
     if miss is not None:
         raise CaptureError(
-            f"The captured graph is not what {type(model).__name__} computes: {miss}. {_cause(model, inputs, extras)}"
+            f"The captured graph is not what {type(model).__name__} computes: {miss}. {_cause(model, dtype, inputs, extras)}"
         )
 
 
@@ -84,9 +86,9 @@ def _miss(own: Any, computed: Any, dtype: torch.dtype, size: Tensor | None = Non
     return None
 
 
-def _cause(model: nn.Module, inputs: tuple[Tensor, ...], extras: tuple[Any, ...]) -> str:
+def _cause(model: nn.Module, dtype: torch.dtype, inputs: tuple[Tensor, ...], extras: tuple[Any, ...]) -> str:
     """Found by trying: what makes the model say something else."""
-    own, dtype = _called(model, inputs, extras), inputs[0].dtype
+    own = _called(model, inputs, extras)
     if _miss(own, _called(model, inputs, extras), dtype):
         return "Its output is another one each time: switch off what draws random numbers or keeps a state."
     for count in _other_sizes(len(inputs[0])) if not extras else ():
@@ -126,7 +128,8 @@ def warn_of_gradients(model: nn.Module, graph: Graph, inputs: tuple[Tensor, ...]
     Raises:
         CaptureError: with gradients switched on the model computes something else.
     """
-    if compute_dtype(inputs[0].dtype) != inputs[0].dtype:
+    dtype = coarsest({i.dtype for i in inputs} | graph.dtypes(model))
+    if compute_dtype(dtype) != dtype:
         return
     own = _gradients(model, inputs, extras)
     if own is None:
@@ -135,9 +138,9 @@ def warn_of_gradients(model: nn.Module, graph: Graph, inputs: tuple[Tensor, ...]
     ours = _gradients(lambda *args: run(graph, parameters, args[: len(inputs)], args[len(inputs) :]), inputs, extras)
     if ours is None:
         return
-    miss = _miss(own[0], ours[0], inputs[0].dtype)
+    miss = _miss(own[0], ours[0], dtype)
     if miss is not None:
-        if _miss(_called(model, inputs, extras), own[0], inputs[0].dtype) is None:
+        if _miss(_called(model, inputs, extras), own[0], dtype) is None:
             return  # also without gradients: what explains it will say so
         raise CaptureError(
             f"The captured graph is not what {type(model).__name__} computes where gradients are on: {miss}. forward "

@@ -209,7 +209,7 @@ class Explainer:
         if self.compare == "never" or (self.compare == "once" and self._agreed.get(graph) == Weights(self.model)):
             return
         with _exactly(inputs):
-            require_agreement(self.model, inputs, extras, computed, size.reshape(len(size), -1).amax(1))
+            require_agreement(self.model, graph, inputs, extras, computed, size.reshape(len(size), -1).amax(1))
         self._agreed[graph] = Weights(self.model)
 
     def _tape(self, graph: Graph, inputs: tuple[Tensor, ...], extras: tuple[Any, ...], at: Sequence[str] = ()) -> Tape:

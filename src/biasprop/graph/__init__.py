@@ -5,7 +5,7 @@ Uses `biasprop.errors` alone. It knows nothing of attribution: a graph can be ru
 
 from .export import capture
 from .node import Graph, Node, abbreviate, overwrite
-from .precision import compute_dtype, raised
+from .precision import coarsest, compute_dtype, raised
 from .refusals import require_eval, require_module
 from .separation import mixes, require_separate
 from .tracing import ONE_AT_A_TIME
@@ -19,6 +19,7 @@ __all__ = [
     "Weights",
     "abbreviate",
     "capture",
+    "coarsest",
     "compute_dtype",
     "evaluated",
     "filled",

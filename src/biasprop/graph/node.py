@@ -88,6 +88,13 @@ class Graph:
             "Make a new explainer."
         )
 
+    def dtypes(self, model: nn.Module) -> set[torch.dtype]:
+        """Of its parameters, and of the casts that are written into it."""
+        found = {value.dtype for value in self.read_parameters(model).values()}
+        for node in self.nodes:
+            map_aggregate((node.args, node.kwargs), lambda a: found.add(a) if isinstance(a, torch.dtype) else None)
+        return found
+
     def find(self, name: str) -> Node:
         """The tensor that a name means: an input, an operation, or the last output of a module.
 

@@ -1,11 +1,12 @@
 """In which precision a network is explained: float32 at least (mathematics, section 6)."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import Tensor
 
-__all__ = ["compute_dtype", "raised"]
+__all__ = ["compute_dtype", "coarsest", "raised"]
 
 
 def compute_dtype(dtype: torch.dtype) -> torch.dtype:
@@ -20,3 +21,8 @@ def raised(value: Any) -> Any:
     if isinstance(value, torch.dtype) and value.is_floating_point:
         return compute_dtype(value)
     return value
+
+
+def coarsest(dtypes: Iterable[torch.dtype]) -> torch.dtype:
+    """Of several floating dtypes the one that rounds most."""
+    return max((d for d in dtypes if d.is_floating_point), key=lambda d: torch.finfo(d).eps, default=torch.float32)

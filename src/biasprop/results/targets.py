@@ -6,6 +6,8 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
+from ..errors import UnsupportedOperation
+
 __all__ = ["TargetAxis", "X", "by_example", "like_tensor"]
 
 X = TypeVar("X", bound=Tensor | tuple[Tensor, ...])
@@ -16,7 +18,16 @@ def by_example(values: Tensor, batch_dim: int | None, batch: int) -> Tensor:
     """``(J, *shape)`` with one row for each example, ``(J, batch, rest)``.
 
     An example may be several entries of the batch dimension (tokens folded into it).
+
+    Raises:
+        UnsupportedOperation: there is nothing, or not as much, for each of the examples.
     """
+    count = values.shape[1 + (batch_dim or 0)] if values.dim() > 1 else 0
+    if count == 0 or count % batch:
+        raise UnsupportedOperation(
+            f"A tensor of the network has {count} entries for {batch} examples: forward takes the batch apart. Write "
+            "it for the whole batch, or explain one example at a time."
+        )
     return values.movedim(1 + (batch_dim or 0), 1).reshape(len(values), batch, -1)
 
 
