@@ -47,9 +47,8 @@ def require_agreement(
     own, dtype = _called(model, inputs, extras), coarsest({i.dtype for i in inputs} | graph.dtypes(model))
     miss = _miss(own, computed, dtype, size)
     if miss is not None:
-        raise CaptureError(
-            f"The captured graph is not what {type(model).__name__} computes: {miss}. {_cause(model, dtype, inputs, extras)}"
-        )
+        cause = _cause(model, dtype, inputs, extras)
+        raise CaptureError(f"The captured graph is not what {type(model).__name__} computes: {miss}. {cause}")
 
 
 def _called(model: nn.Module, inputs: tuple[Tensor, ...], extras: tuple[Any, ...]) -> Any:

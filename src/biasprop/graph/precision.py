@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["compute_dtype", "coarsest", "raised"]
+__all__ = ["coarsest", "compute_dtype", "raised"]
 
 
 def compute_dtype(dtype: torch.dtype) -> torch.dtype:
