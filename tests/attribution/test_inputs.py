@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from helpers import Two, build, randomise
+from helpers import Two, build, randomise, small_cnn
 from torch import nn
 
 import biasprop
@@ -134,3 +134,14 @@ def test_a_batch_that_looks_like_a_single_example_is_explained():
     for inner, x in ((nn.Conv2d(1, 2, 3), torch.randn(1, 8, 8)), (nn.Linear(1, 3), torch.randn(1))):
         model = Unsqueezes(inner).eval()
         torch.testing.assert_close(biasprop.explain(model, x, 0).output, model(x)[:, 0].detach())
+
+
+def test_a_default_device_without_values_does_not_matter():
+    model, x = small_cnn(), torch.randn(2, 2, 9, 9).double()
+    expected = biasprop.explain(model, x, 0)
+    torch.set_default_device("meta")
+    try:
+        found = biasprop.explain(model, x, 0)
+    finally:
+        torch.set_default_device(None)
+    assert torch.equal(found.attribution, expected.attribution)

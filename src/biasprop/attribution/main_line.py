@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, get_args
@@ -295,5 +295,7 @@ def _network(graph: Graph, parameters: Any, extras: tuple[Any, ...], *inputs: Te
 @contextmanager
 def _exactly(inputs: tuple[Tensor, ...]) -> Iterator[None]:
     """Gradients on whatever the caller has switched off; autocast off: the network is explained in its precision."""
-    with torch.inference_mode(False), torch.enable_grad(), torch.autocast(inputs[0].device.type, enabled=False):
+    device = inputs[0].device
+    real = torch.device(device) if torch.get_default_device().type == "meta" else nullcontext()  # tensors with values
+    with torch.inference_mode(False), torch.enable_grad(), torch.autocast(device.type, enabled=False), real:
         yield

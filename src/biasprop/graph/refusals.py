@@ -70,8 +70,8 @@ def refuse_random(nodes: list[Node], model: nn.Module) -> None:
         if torch.Tag.nondeterministic_seeded in getattr(node.function, "tags", ()) and _is_random(node):
             raise CaptureError(
                 f"{node.operation} at {node.name!r} draws random numbers: the model's output is another one each "
-                "time, and no explanation is of all of them. Switch it off (F.dropout needs training=self.training), or "
-                f"draw before and pass the numbers as an argument.{in_training(model)}"
+                "time, and no explanation is of all of them. Switch it off (F.dropout takes training=self.training), "
+                f"or draw before and pass the numbers as an argument.{in_training(model)}"
             )
 
 
