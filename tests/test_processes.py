@@ -29,11 +29,12 @@ with multiprocessing.get_context("fork").Pool(1) as pool:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 @pytest.mark.parametrize(
     ("before", "printed"),
     [
-        pytest.param("nothing", "e-", marks=pytest.mark.slow),
+        ("nothing", "e-"),
         ("forward", "e-"),
         ("explain", "ForkError: This process was forked off one that had already used autograd"),
     ],

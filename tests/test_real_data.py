@@ -34,6 +34,7 @@ def squeezenet(data):
     return model.eval()
 
 
+@pytest.mark.slow
 def test_explain_command_on_the_papers_classes(data, tmp_path, monkeypatch):
     pytest.importorskip("torchvision")
     wanted = ("brambling", "piggy_bank", "folding_chair", "fountain_pen")

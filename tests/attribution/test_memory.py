@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 MEASURED = """
 import resource, torch, biasprop
 from torch import nn
@@ -34,6 +36,7 @@ def megabytes(network: str, warm_up: str = "") -> int:
     return int(done.stdout.split()[-1])
 
 
+@pytest.mark.slow
 def test_peak_memory_stays_within_the_budget():
     """Alpha of this layer would take 3.7 GB; 64 MiB are allowed."""
     used = megabytes("""
@@ -43,6 +46,7 @@ x = torch.randn(1, 64, 112, 112)
     assert used < 64 + 64  # and up to 64 MiB for the tape itself
 
 
+@pytest.mark.slow
 def test_long_signals_need_little_memory():
     """A dense matrix of the first pooling would take 16000 x 64000 x 4 bytes, 4 GB; the signals take half a megabyte.
 

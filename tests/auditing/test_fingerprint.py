@@ -49,6 +49,7 @@ def print_of(model, size=1, own=None):
     return fingerprint(graph, model, own)
 
 
+@pytest.mark.slow
 def test_it_is_the_same_at_every_capture_for_every_batch_and_in_every_process():
     first = print_of(rich())
     assert print_of(rich()) == first

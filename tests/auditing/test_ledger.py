@@ -137,7 +137,8 @@ def child(state):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="kill -9")
-@pytest.mark.parametrize("kills", [2, pytest.param(25, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("kills", [25])
 def test_killed_at_any_moment_it_loses_and_repeats_nothing(tmp_path, kills):
     state, drawn, done = tmp_path / "state.safetensors", random.Random(kills), 0
     torch.manual_seed(0)
@@ -157,6 +158,7 @@ def test_killed_at_any_moment_it_loses_and_repeats_nothing(tmp_path, kills):
     assert [p.name for p in tmp_path.iterdir()] == [state.name]  # neither locks nor temporary files
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="no such locks on Windows")
 def test_two_audits_on_one_state(tmp_path):
     state = tmp_path / "state.safetensors"

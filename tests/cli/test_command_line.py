@@ -81,6 +81,7 @@ print(biasprop.audit(model, [(x, torch.ones(3, dtype=torch.long))]).classes.shap
 """
 
 
+@pytest.mark.slow
 def test_the_library_needs_none_of_them():
     done = python(BARE)
     assert done.returncode == 0, done.stderr

@@ -5,6 +5,7 @@ import sys
 import pytest
 
 
+@pytest.mark.slow
 def test_demo(folder, run):
     pytest.importorskip("sklearn")
     status, out, err = run("demo", "-o", "pictures")

@@ -120,6 +120,7 @@ def test_sources(tmp_path):
         sources.refuse(tmp_path / "b", tmp_path / "a")
 
 
+@pytest.mark.slow
 def test_odd_file_names(folder, run):
     """Bytes that are no Unicode, commands for the terminal, formulas, very long names."""
     torch.manual_seed(0)
