@@ -15,6 +15,16 @@ if not torch.cuda.is_available():  # before Triton is imported: its kernels are 
     os.environ["TRITON_INTERPRET"] = "1"
 
 
+def pytest_collection_finish():
+    """All that is imported stays: the collector need not look through it time and again."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_unconfigure():
+    gc.unfreeze()
+
+
 @pytest.fixture(autouse=True)
 def _seed():
     torch.manual_seed(0)
@@ -24,10 +34,11 @@ def _seed():
 def nothing_left_open():
     """A file that the test has left open fails this test, not whichever happens to run when it is collected.
 
-    For the tests that open files: collecting garbage takes longer than most of the others.
+    What is alive then is not looked through again: it is mostly modules, and would take longer than most tests.
     """
     yield
     gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from ..errors import UnsupportedOperation
+from ..errors import InputError, UnsupportedOperation
 from .node import Graph, Node
 from .walking import evaluated, started, walk
 
@@ -21,8 +21,13 @@ __all__ = ["mixes", "require_separate"]
 ROUNDING = 16  # units in the last place
 
 
-def mixes(node: Node) -> UnsupportedOperation:
-    """The error for an operation that mixes the examples of a batch."""
+def mixes(node: Node, flat: bool = False) -> UnsupportedOperation | InputError:
+    """The error for an operation that mixes the examples of a batch, or where x is ``flat`` its only dimension."""
+    if flat:
+        return InputError(
+            f"There is no dimension of examples: {node.operation!r} at {node.name!r} brings all entries of x together. "
+            "If x is a single example, make it a batch of one with x[None]."
+        )
     return UnsupportedOperation(
         f"Operation {node.operation!r} at {node.name!r} mixes the examples of a batch: an explanation is of one "
         "example. Write the model so that each output belongs to one example."
@@ -32,7 +37,12 @@ def mixes(node: Node) -> UnsupportedOperation:
 def require_separate(
     graph: Graph, parameters: Mapping[Node, Tensor], inputs: tuple[Tensor, ...], extras: tuple[Any, ...] = ()
 ) -> None:
-    """Raise ``UnsupportedOperation`` for an operation through which an example depends on another."""
+    """Look for an operation through which an example depends on another.
+
+    Raises:
+        UnsupportedOperation: there is one; the message names it.
+        InputError: there is one, and x has a single dimension: it is one example, not a batch.
+    """
     batch = inputs[0].shape[0]
     if graph.batch is None:  # two examples are enough
         leaves, structure = pytree.tree_flatten((inputs, extras))
@@ -44,7 +54,7 @@ def require_separate(
     for kept in (0, batch - 1):  # what accumulates over the batch shows in the last alone
         for scale in (-3.0, 0.75):  # any values; if the network does not take them, such as it is given
             other = tuple(_changed(x, kept, scale, generator) for x in inputs)
-            pairs = _Pairs(graph, batch, kept)
+            pairs = _Pairs(graph, batch, kept, inputs[0].dim() == 1)
             values = (started(graph, parameters, one, extras) for one in (inputs, other))
             try:
                 with warnings.catch_warnings(action="ignore"):
@@ -74,8 +84,8 @@ def _changed(x: Tensor, kept: int, scale: float, generator: torch.Generator) -> 
 class _Pairs:
     """The visit that runs both batches at once; what does not depend on the inputs is one value for both."""
 
-    def __init__(self, graph: Graph, batch: int, kept: int) -> None:
-        self.graph, self.batch, self.kept = graph, batch, kept
+    def __init__(self, graph: Graph, batch: int, kept: int, flat: bool) -> None:
+        self.graph, self.batch, self.kept, self.flat = graph, batch, kept, flat
 
     def start(self, one: Mapping[Node, Any], two: Mapping[Node, Any]) -> dict[Node, tuple[Any, ...]]:
         """Values of the inputs in pairs, of the rest alone."""
@@ -92,7 +102,7 @@ class _Pairs:
         each = [{o: values[o][min(k, len(values[o]) - 1)] for o in operands} for k in range(count)]
         found = tuple(evaluated(node, one) for one in each)
         if self.graph.batch is None and count == 2 and self._differ(found[0], found[1], node.batch_dim):
-            raise mixes(node)
+            raise mixes(node, self.flat)
         return found
 
     def compare_outputs(self, outputs: list[Any]) -> None:
@@ -103,7 +113,7 @@ class _Pairs:
             shape = getattr(values[0], "shape", ())
             dims = [dim for dim, size in enumerate(shape) if size == self.batch]
             if dims and all(self._differ(values[0], values[1], dim) for dim in dims):
-                raise mixes(node)
+                raise mixes(node, self.flat)
 
     def _differ(self, one: Any, two: Any, dim: int | None) -> bool:
         if not isinstance(one, Tensor) or one.shape != two.shape:
