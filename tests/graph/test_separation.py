@@ -8,6 +8,8 @@ from torch import nn
 
 import biasprop
 from biasprop import UnsupportedOperation
+from biasprop.attribution import captured
+from biasprop.graph import require_separate
 
 
 class Doing(nn.Module):
@@ -65,6 +67,30 @@ def test_statistics_of_the_batch_in_a_buffer():
 def test_what_keeps_them_apart_is_fine(then):
     explanation = biasprop.explain(randomise(Doing(then)), torch.randn(3, 4), 0)
     assert explanation.completeness_error.max() < 1e-5
+
+
+class Folded(nn.Module):
+    """Heads share a dimension with the examples, which are the dimension ``place`` among them."""
+
+    def __init__(self, heads, place, mixed):
+        super().__init__()
+        self.heads, self.place, self.mixed = heads, place, mixed
+
+    def forward(self, x):
+        heads = x.unflatten(1, (*self.heads, 2)).movedim(0, self.place)
+        y = heads.reshape(-1, 2)
+        y = y - y.detach().mean(0) if self.mixed else y.relu() + 0.5
+        return y.view(heads.shape).movedim(self.place, 0).flatten(1)
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize(("heads", "place"), [((4,), 0), ((4,), 1), ((2, 2), 1)])
+def test_heads_that_share_a_dimension_with_the_examples(heads, place, batch):
+    x = torch.randn(batch, 8)
+    inputs, extras, graph = captured(Folded(heads, place, mixed=False).eval(), x)
+    require_separate(graph, {}, inputs, extras)
+    with pytest.raises(UnsupportedOperation, match="'mean' at 'mean' mixes the examples"):
+        biasprop.explain(Folded(heads, place, mixed=True), x, 0)
 
 
 def test_a_network_of_one_batch_size_is_tried_as_a_whole():

@@ -7,7 +7,7 @@ Uses everything below: `biasprop.graph`, `biasprop.operations`, `biasprop.propag
 from .captum import BiasBackprop, CaptumMethod, from_captum, visible_to_noise_tunnel
 from .explanation import Explanation, load
 from .inputs import as_tuple, check_input
-from .main_line import MEMORY_BUDGET, Explainer, explain, explainer
+from .main_line import MEMORY_BUDGET, Explainer, captured, explain, explainer
 
 __all__ = [
     "MEMORY_BUDGET",
@@ -16,6 +16,7 @@ __all__ = [
     "Explainer",
     "Explanation",
     "as_tuple",
+    "captured",
     "check_input",
     "explain",
     "explainer",

@@ -24,7 +24,7 @@ from .agreement import require_agreement, warn_of_gradients
 from .explanation import Explanation
 from .inputs import checked, signature
 
-__all__ = ["MEMORY_BUDGET", "Explainer", "explain", "explainer"]
+__all__ = ["MEMORY_BUDGET", "Explainer", "captured", "explain", "explainer"]
 
 MEMORY_BUDGET = 512 * 2**20
 """Bytes that the temporaries of the sweep may take beyond what the gradient itself needs."""
@@ -279,6 +279,14 @@ class Explainer:
             self._agreed.pop(self._graphs.pop(next(iter(self._graphs))), None)
         self._graphs[key if graph.batch is None else (key, graph.batch)] = graph
         return graph
+
+
+def captured(model: nn.Module, x: Any, extras: Any = None) -> tuple[tuple[Tensor, ...], tuple[Any, ...], Graph]:
+    """Checked inputs and extra arguments, and the graph that they go through: to look at, as nothing is explained."""
+    require_threads()
+    inputs, extras = checked(model, x, extras)
+    with _exactly(inputs):
+        return inputs, extras, capture(model, inputs, extras)
 
 
 def _size(linear: Any, bias: Any, batch: int) -> Tensor:

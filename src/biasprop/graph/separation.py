@@ -118,13 +118,24 @@ class _Pairs:
     def _differ(self, one: Any, two: Any, dim: int | None) -> bool:
         if not isinstance(one, Tensor) or one.shape != two.shape:
             return isinstance(one, Tensor)
+        tolerance = 0.0
+        if one.is_floating_point():
+            size = one.abs().nan_to_num(0, 0, 0).amax() if one.numel() else 0
+            tolerance = float(size) * ROUNDING * torch.finfo(one.dtype).eps
+        if dim is not None and one.dim() > dim and one.shape[dim] != self.batch:
+            return self._unchanged(one, two, dim, tolerance) < one.shape[dim] // self.batch
         if dim is not None and one.dim() > dim:
-            rows = one.shape[dim] // self.batch
-            one, two = (t.narrow(dim, self.kept * rows, rows) for t in (one, two))
-        if not one.is_floating_point():
-            return not torch.equal(one, two)
-        size = one.abs().nan_to_num(0, 0, 0).amax() if one.numel() else 0
-        close = torch.isclose(
-            one, two, rtol=0, atol=float(size) * ROUNDING * torch.finfo(one.dtype).eps, equal_nan=True
-        )
-        return not bool(close.all())
+            one, two = one.select(dim, self.kept), two.select(dim, self.kept)
+        return not bool(_close(one, two, tolerance).all())
+
+    @staticmethod
+    def _unchanged(one: Tensor, two: Tensor, dim: int, tolerance: float) -> int:
+        """How many rows are the same in both: heads or tokens share a dimension with the examples, in any order."""
+        same = _close(one, two, tolerance).movedim(dim, 0)
+        return int(same.reshape(len(same), -1).all(1).sum())
+
+
+def _close(one: Tensor, two: Tensor, tolerance: float) -> Tensor:
+    if not one.is_floating_point():
+        return one == two
+    return torch.isclose(one, two, rtol=0, atol=tolerance, equal_nan=True)

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..attribution import Explainer
+from ..attribution import captured
 from ..errors import InputError
 from ..graph import Graph, Node, walk
 from ..operations import family_of
@@ -105,9 +105,7 @@ def _replace_by_zeros(module: nn.Module, name: str, parameter: Tensor) -> None:
 
 def _remove_added_parameters(model: nn.Module, x: Tensor | tuple[Tensor, ...]) -> int:
     """Zeros for the parameters whose every use is to be added to what depends on the input."""
-    explainer = Explainer(model)
-    inputs, extras = explainer.check(x, None)
-    graph = explainer.graph(inputs, extras)
+    graph = captured(model, x)[2]
     removed = 0
     for node, name in graph.parameters.items():
         path, _, attribute = name.rpartition(".")

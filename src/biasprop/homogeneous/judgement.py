@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from ..attribution import Explainer
+from ..attribution import captured
 from .degrees import Breaker, propagate
 
 __all__ = ["SCALES", "Homogeneity", "homogeneity"]
@@ -90,9 +90,7 @@ def homogeneity(model: nn.Module, x: Tensor | tuple[Tensor, ...], additional_for
         CaptureError: the model is in training mode or cannot be captured.
         InputError: x does not fit the model.
     """
-    explainer = Explainer(model, check="never")  # the model itself is tried
-    inputs, extras = explainer.check(x, additional_forward_args)
-    graph = explainer.graph(inputs, extras)
+    inputs, extras, graph = captured(model, x, additional_forward_args)
     parameters = graph.read_parameters(model)
     with torch.inference_mode(False), torch.no_grad():
         degrees, breakers = propagate(graph, parameters, extras)
