@@ -14,7 +14,8 @@ from torch.utils import _pytree as pytree
 from ..errors import InputError
 from ..graph import ONE_AT_A_TIME, Graph, Weights, capture, compute_dtype, require_separate, run
 from ..kernels import Settings
-from ..operations import Operations
+from ..modes import DEFAULT, Linearization, modes_of, rewrite
+from ..operations import APART, Operations
 from ..processes import require_threads
 from ..propagation import SourceFilter, Tape, Target, Targets, bias_sources, choose, linearize, select, sweep
 from ..results import Sources, require_complete
@@ -61,6 +62,7 @@ def explain(
     sources: SourceFilter = None,
     zero_others: bool = False,
     at: str | Sequence[str] | None = None,
+    linearization: Linearization = DEFAULT,
     operations: Operations | None = None,
     memory_budget: int = MEMORY_BUDGET,
     compiled: bool = True,
@@ -87,6 +89,9 @@ def explain(
         zero_others: let the sources left out also count as zero in the sign that option 1 looks at; then maps of
             disjoint sets no longer add up.
         at: attribute to these hidden tensors instead of to the inputs; see `Explanation.at`.
+        linearization: what the linear model of a smooth operation is, ``"frozen"`` (what only modulates is held),
+            ``"tangent"`` (w is the gradient), ``"half"``, or a mapping from operations or module paths to these; all
+            are complete, and the same on piecewise-linear networks (mathematics, section 10).
         operations: families of further operations, ``{torch.ops.ns.name: family}``; see `biasprop.operations`.
         memory_budget: bytes of temporaries beyond what the gradient needs.
         compiled: use compiled kernels where there are any (float32 on the CPU), instead of plain PyTorch.
@@ -102,7 +107,15 @@ def explain(
     Warns:
         UserWarning: autograd gives another gradient than the derivative of what the model computes.
     """
-    return Explainer(model, operations=operations, memory_budget=memory_budget, compiled=compiled, check=check)(
+    made = Explainer(
+        model,
+        linearization=linearization,
+        operations=operations,
+        memory_budget=memory_budget,
+        compiled=compiled,
+        check=check,
+    )
+    return made(
         x,
         target,
         rule,
@@ -120,6 +133,7 @@ def explainer(
     example: Tensor | tuple[Tensor, ...],
     additional_forward_args: Any = None,
     *,
+    linearization: Linearization = DEFAULT,
     operations: Operations | None = None,
     memory_budget: int = MEMORY_BUDGET,
     compiled: bool = True,
@@ -130,7 +144,14 @@ def explainer(
     Raises:
         CaptureError: the model is in training mode or cannot be captured.
     """
-    made = Explainer(model, operations=operations, memory_budget=memory_budget, compiled=compiled, check=check)
+    made = Explainer(
+        model,
+        linearization=linearization,
+        operations=operations,
+        memory_budget=memory_budget,
+        compiled=compiled,
+        check=check,
+    )
     made.graph(*made.check(example, additional_forward_args))
     return made
 
@@ -146,6 +167,7 @@ class Explainer:
         self,
         model: nn.Module,
         *,
+        linearization: Linearization = DEFAULT,
         operations: Operations | None = None,
         memory_budget: int = MEMORY_BUDGET,
         compiled: bool = True,
@@ -158,6 +180,7 @@ class Explainer:
             raise InputError(f"memory_budget must be a positive number of bytes, not {memory_budget!r}.")
         self.model = model
         self.operations = dict(operations or {})
+        self.modes = modes_of(linearization)
         self.memory_budget = memory_budget
         self.compiled, self.compare = compiled, check
         self._graphs: dict[Any, Graph] = {}
@@ -270,11 +293,13 @@ class Explainer:
 
     def _captured(self, key: Any, inputs: tuple[Tensor, ...], extras: tuple[Any, ...]) -> Graph:
         with _exactly(inputs):
-            graph = capture(self.model, inputs, extras)
+            apart = {op: made for op, made in APART.items() if not _named(op, self.operations)}
+            graph = capture(self.model, inputs, extras, apart)
             with torch.no_grad():
                 require_separate(graph, graph.read_parameters(self.model), inputs, extras)
             if self.compare != "never":
                 warn_of_gradients(self.model, graph, inputs, extras)
+            graph = rewrite(graph, self.modes, self.operations)
         if len(self._graphs) >= GRAPHS:
             self._agreed.pop(self._graphs.pop(next(iter(self._graphs))), None)
         self._graphs[key if graph.batch is None else (key, graph.batch)] = graph
@@ -287,6 +312,11 @@ def captured(model: nn.Module, x: Any, extras: Any = None) -> tuple[tuple[Tensor
     inputs, extras = checked(model, x, extras)
     with _exactly(inputs):
         return inputs, extras, capture(model, inputs, extras)
+
+
+def _named(op: Any, operations: Operations) -> bool:
+    """Whether the user says what an operation is: it is then not taken apart."""
+    return op in operations or op.overloadpacket in operations
 
 
 def _size(linear: Any, bias: Any, batch: int) -> Tensor:

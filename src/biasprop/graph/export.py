@@ -6,7 +6,9 @@ each run. See mathematics, section 9.
 """
 
 import inspect
-from collections.abc import Mapping
+import math
+import math
+from collections.abc import Callable, Mapping
 from operator import getitem
 from typing import Any
 
@@ -22,11 +24,18 @@ from .node import Graph, Node, overwrite
 from .refusals import reason_of, refuse_hidden_blocks, refuse_random, require_eval
 from .tracing import alone, shared_copy
 
-__all__ = ["capture"]
+__all__ = ["Apart", "capture"]
+
+Apart = Mapping[Any, Callable[..., Any]]
+"""Overload of an operation -> a function of the same arguments, of other operations."""
 
 
-def capture(model: nn.Module, inputs: tuple[Tensor, ...], extras: tuple[Any, ...] = ()) -> Graph:
+def capture(
+    model: nn.Module, inputs: tuple[Tensor, ...], extras: tuple[Any, ...] = (), apart: Apart | None = None
+) -> Graph:
     """Capture ``model`` as called by ``model(*inputs, *extras)``, for any batch size where the model allows it.
+
+    ``apart`` says which operations are taken apart, and into what: functions of the same arguments.
 
     Raises:
         CaptureError: the model is in training mode or ``torch.export`` cannot trace it.
@@ -37,10 +46,23 @@ def capture(model: nn.Module, inputs: tuple[Tensor, ...], extras: tuple[Any, ...
     # A first dimension of 1 would be taken for a constant, so a single example is shown twice.
     doubled = tuple(torch.cat([a, a]) if _is_batched(a, batch) else a for a in args) if batch == 1 else args
     with alone():
-        program = _export(shared_copy(model), doubled, tuple(inputs), fall_back_to=args)
-    graph = _to_graph(program, len(inputs))
+        program, origins = _export(shared_copy(model), doubled, tuple(inputs), args, apart or {})
+        graph = _to_graph(program, origins, _Places(program, len(inputs)))
+        if graph.batch is not None:  # which dimension is the batch, another batch shows
+            places = _Places(program, len(inputs), _widened(model, args, batch, apart or {}))
+            graph = _to_graph(program, origins, places)
     refuse_random(graph.nodes, model)
     return graph
+
+
+def _widened(model: nn.Module, args: tuple[Any, ...], batch: int, apart: Apart) -> ExportedProgram | None:
+    """What one more example makes of the program; None where the model does not take it."""
+    more = tuple(torch.cat([a, a[:1]]) if _is_batched(a, batch) else a for a in args)
+    try:
+        with torch.enable_grad():
+            return torch.export.export(shared_copy(model), more).run_decompositions(dict(apart))
+    except Exception:  # whatever the model or torch.export raises
+        return None
 
 
 def _is_batched(value: Any, batch: int) -> bool:
@@ -48,9 +70,12 @@ def _is_batched(value: Any, batch: int) -> bool:
 
 
 def _export(
-    model: nn.Module, args: tuple[Any, ...], inputs: tuple[Tensor, ...], fall_back_to: tuple[Any, ...]
-) -> ExportedProgram:
-    """Export with a dynamic batch; with the batch as given for a model whose forward fixes it."""
+    model: nn.Module, args: tuple[Any, ...], inputs: tuple[Tensor, ...], fall_back_to: tuple[Any, ...], apart: Apart
+) -> tuple[ExportedProgram, dict[str, str]]:
+    """Export with a dynamic batch; with the batch as given for a model whose forward fixes it.
+
+    Also the names of what was taken apart, in the exported graph, with the operation of each.
+    """
     size = args[0].shape[0]
     dynamic = _nest(model, [{0: Dim.AUTO} if _is_batched(a, size) else None for a in args])
     failure: Exception | None = None
@@ -59,14 +84,15 @@ def _export(
             with torch.enable_grad():
                 exported = torch.export.export(model, attempt, dynamic_shapes=shapes)
                 refuse_hidden_blocks(exported, len(inputs))
-                program: ExportedProgram = exported.run_decompositions({})
+                program: ExportedProgram = exported.run_decompositions(dict(apart))
         except CaptureError:
             raise
         except Exception as error:
             failure = failure or error
             continue
         if shapes is None or size == inputs[0].shape[0] or _batch_symbols(program, len(inputs)):
-            return program
+            taken = {n.name: n.target for n in exported.graph.nodes if n.target in apart}
+            return program, {name: op.overloadpacket.__name__ for name, op in taken.items()}
     assert failure is not None
     raise CaptureError(reason_of(failure, model, fall_back_to)) from failure
 
@@ -88,8 +114,47 @@ def _batch_symbols(program: ExportedProgram, count: int) -> set[Any]:
     return set().union(*(s.node.expr.free_symbols for s in sizes if isinstance(s, torch.SymInt)))
 
 
-def _to_graph(program: ExportedProgram, count: int) -> Graph:
-    symbols = _batch_symbols(program, count)
+class _Places:
+    """Where the examples are in each tensor of a program: the sizes that go with the batch."""
+
+    def __init__(self, program: ExportedProgram, count: int, widened: ExportedProgram | None = None) -> None:
+        """``widened`` is the same program for one more example, for one that has no symbol for the batch."""
+        self.count, self.symbols = count, _batch_symbols(program, count)
+        self.others: dict[str, Any] = {}
+        pairs = [] if widened is None else list(zip(program.graph.nodes, widened.graph.nodes, strict=False))
+        if all(a.name == b.name and a.target == b.target for a, b in pairs):
+            self.others = {a.name: getattr(b.meta.get("val"), "shape", ()) for a, b in pairs}
+        names = [s.arg.name for s in program.graph_signature.input_specs if s.kind is InputKind.USER_INPUT]
+        values = {n.name: n.meta.get("val") for n in program.graph.nodes if n.name in names[:1]}
+        self.batch = next(iter(values.values())).shape[0]
+
+    def of(self, node: Node, fx: FxNode) -> tuple[int | None, int | None]:
+        """The dimension of the examples, and how far apart they are in it."""
+        shape = getattr(fx.meta.get("val"), "shape", ())
+        if not self.symbols and len(self.others.get(fx.name, ())) != len(shape):
+            return 0, None
+        dim = next((d for d in range(len(shape)) if self._varies(fx, d)), None)
+        if dim is None or str(shape[dim]) == str(self.batch):  # there is none, or the examples are it
+            return dim, None if dim is None else 1
+        read = fx.args[0].all_input_nodes if fx.target is getitem else fx.all_input_nodes  # type: ignore[union-attr]
+        for before, operand in zip(read, dict.fromkeys(node.operands()), strict=False):
+            if operand.batch_inner is not None and operand.batch_dim is not None:
+                there = before.meta["val"].shape
+                if str(there[operand.batch_dim]) == str(shape[dim]):
+                    return dim, operand.batch_inner
+                behind = int(math.prod(there[operand.batch_dim + 1 :]))
+                return dim, operand.batch_inner * behind // int(math.prod(shape[dim + 1 :]))
+        return dim, None
+
+    def _varies(self, fx: FxNode, dim: int) -> bool:
+        size = fx.meta["val"].shape[dim]
+        if self.symbols:
+            return isinstance(size, torch.SymInt) and bool(size.node.expr.free_symbols & self.symbols)
+        return bool(size != self.others[fx.name][dim])
+
+
+def _to_graph(program: ExportedProgram, origins: Mapping[str, str], places: _Places) -> Graph:
+    count, symbols = places.count, places.symbols
     specs = {s.arg.name: s for s in program.graph_signature.input_specs}
     made: dict[FxNode, Any] = {}
     users: list[Node] = []
@@ -99,13 +164,16 @@ def _to_graph(program: ExportedProgram, count: int) -> Graph:
     for fx in program.graph.nodes:
         if fx.op == "placeholder":
             node = made[fx] = Node(fx.name, "", _placeholder)
+            node.batch_dim, node.batch_inner = places.of(node, fx)
             spec = specs[fx.name]
             if spec.kind is InputKind.USER_INPUT:
                 users.append(node)
             else:
                 parameters[node] = str(spec.target)
         elif fx.op == "call_function":
-            node = made[fx] = _to_node(fx, made, symbols)
+            node = made[fx] = _to_node(fx, made)
+            node.batch_dim, node.batch_inner = places.of(node, fx)
+            node.origin = next((origins[s.name] for s in fx.meta.get("from_node", ())[-1:] if s.name in origins), "")
             nodes.append(node)
         elif fx.op == "output":
             outputs = _map(fx.args[0], made)
@@ -127,7 +195,7 @@ def _map(argument: Any, made: Mapping[FxNode, Any]) -> Any:
     return map_aggregate(argument, lambda a: made[a] if isinstance(a, FxNode) else a)
 
 
-def _to_node(fx: FxNode, made: Mapping[FxNode, Any], symbols: set[Any]) -> Node:
+def _to_node(fx: FxNode, made: Mapping[FxNode, Any]) -> Node:
     function: Any = fx.target
     args, kwargs, index = _map(fx.args, made), _map(fx.kwargs, made), None
     if function is getitem:  # one of several outputs: the operation itself, with an index
@@ -137,12 +205,8 @@ def _to_node(fx: FxNode, made: Mapping[FxNode, Any], symbols: set[Any]) -> Node:
         function, args, kwargs = overwrite, args[:2], {}
     path, name = _name(fx)
     value = fx.meta.get("val")
-    shape = getattr(value, "shape", ())
     floating = isinstance(value, Tensor) and (value.is_floating_point() or value.is_complex())
-    sizes = [s.node.expr.free_symbols if isinstance(s, torch.SymInt) else set() for s in shape]
-    dims = [dim for dim, found in enumerate(sizes) if found & symbols]
-    batch_dim = (dims[0] if dims else None) if symbols else 0
-    return Node(name, path, function, tuple(args), dict(kwargs), index, batch_dim, floating)
+    return Node(name, path, function, tuple(args), dict(kwargs), index, None, floating)
 
 
 def _name(fx: FxNode) -> tuple[str, str]:
@@ -174,8 +238,11 @@ def _alive(nodes: list[Node], outputs: list[Any]) -> list[Node]:
 
 
 def _make_names_unique(nodes: list[Node]) -> None:
+    """The last operation of a layer, which gives its output, keeps the layer's name; those before it are numbered."""
     seen: dict[str, int] = {}
+    last = {node.name: node for node in nodes}
     for node in nodes:
-        seen[node.name] = seen.get(node.name, 0) + 1
-        if seen[node.name] > 1:
-            node.name = f"{node.name}.{node.operation}_{seen[node.name] - 1}"
+        name = node.name
+        if last[name] is not node:
+            node.name = f"{name}.{node.operation}_{seen.get(name, 0)}"
+            seen[name] = seen.get(name, 0) + 1

@@ -24,7 +24,9 @@ class Node:
 
     ``args`` and ``kwargs`` hold constants and other nodes; ``index`` selects one of several outputs. ``name`` is
     the path of the module that calls it when that is one of torch's own layers, else that path and the operation.
-    ``batch_dim`` is the dimension of the examples (None: there is none), ``floating`` whether it has a gradient.
+    ``batch_dim`` is the dimension of the examples (None: there is none), of which ``batch_inner`` entries lie between
+    one example and the next (None: all of an example lie together); ``floating`` says whether it has a gradient.
+    ``origin`` is the operation that it was taken out of, where one was taken apart.
     """
 
     name: str
@@ -35,6 +37,8 @@ class Node:
     index: int | None = None
     batch_dim: int | None = 0
     floating: bool = True
+    batch_inner: int | None = None
+    origin: str = ""
 
     @property
     def packet(self) -> Any:
@@ -44,7 +48,7 @@ class Node:
     @property
     def operation(self) -> str:
         """The name of the operation for a person, e.g. ``conv2d``."""
-        name = str(getattr(self.packet, "__name__", self.packet))
+        name = self.origin or str(getattr(self.packet, "__name__", self.packet))
         return CALLED.get(name, name)
 
     def operands(self) -> list["Node"]:

@@ -6,13 +6,15 @@ Uses `biasprop.kernels`, and knows nothing of operations or networks.
 - `Diagonal`: elementwise, one operand per unit, alpha = 1;
 - `Routing`: selection and rearrangement, alpha is the Jacobian itself;
 - `Components`: a few operands per unit, elementwise, shared by the rule;
-- `Stencil`: weighted sums over windows, shared by the rule.
+- `Stencil`: weighted sums over windows, shared by the rule;
+- `Contraction`: batched matrix products of which both factors may be operands, shared by the rule.
 """
 
 from .components import Components
+from .contraction import Contraction
 from .diagonal import Diagonal
 from .model import Linked, LocalModel
 from .routing import Routing
 from .stencil import Stencil
 
-__all__ = ["Components", "Diagonal", "Linked", "LocalModel", "Routing", "Stencil"]
+__all__ = ["Components", "Contraction", "Diagonal", "Linked", "LocalModel", "Routing", "Stencil"]

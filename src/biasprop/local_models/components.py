@@ -68,8 +68,16 @@ class Components(Linked):
             torch.mul(a, u.detach(), out=component)
             if slope is not None:
                 torch.mul(component, slope, out=component)
+        taking = [mask for mask in self.depends if mask is not None]
+        for component, mask in zip(m, self.depends, strict=False):
+            if mask is not None:
+                component.masked_fill_(mask.logical_not(), 0)
         m = m.reshape(len(weights), -1)
-        if self.halves or all(a.numel() == 1 and a.item() for a in weights):
+        if taking:
+            part = [units(torch.ones_like(a, dtype=torch.bool) if self.halves else a != 0) for a in weights]
+            masks = [None if mask is None else units(mask) for mask in self.depends]
+            support = torch.stack([p if k is None else p & k for p, k in zip(part, masks, strict=True)])
+        elif self.halves or all(a.numel() == 1 and a.item() for a in weights):
             support = torch.ones((), dtype=torch.bool, device=m.device).expand_as(m)
         else:
             support = torch.stack([units(a) != 0 for a in weights])

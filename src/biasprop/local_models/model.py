@@ -30,10 +30,12 @@ class LocalModel(ABC):
         shape: of the output.
         intercept: ``a``, broadcastable to the output; None for 0. It is a bias source.
         by_rule: whether a rule shares out the bias, so that slope and local bias of the layer matter.
+        depends: which entries of each operand depend on the network's input (None: all); the others take no part.
     """
 
     shape: torch.Size
     intercept: Tensor | None = None
+    depends: Sequence[Tensor | None] = ()
     by_rule: bool = True
 
     def __init__(self, output: Tensor) -> None:
@@ -46,6 +48,18 @@ class LocalModel(ABC):
         output, self._output = self._output, None
         assert output is not None
         return output
+
+    def reached(self, depends: Sequence[Tensor | None]) -> Tensor | None:
+        """Which units depend on the network's input, where some entries of the operands do not; None for all.
+
+        Element by element, unless a kind knows better.
+        """
+        if any(mask is None for mask in depends):
+            return None
+        found = torch.zeros((), dtype=torch.bool)
+        for mask in depends:
+            found = found.to(mask.device) | mask  # type: ignore[union-attr]
+        return found.broadcast_to(self.shape)
 
     @abstractmethod
     def gradient(self, g: Tensor) -> list[Tensor]:

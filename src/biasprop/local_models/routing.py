@@ -1,7 +1,8 @@
 """Selection and rearrangement."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+import torch
 from torch import Tensor
 
 from ..kernels import Settings
@@ -21,10 +22,22 @@ class Routing(Linked):
         output: Tensor,
         intercept: Tensor | None = None,
         wired: Tensor | None = None,
+        again: Callable[..., Tensor] | None = None,
     ) -> None:
-        """``wired`` is False at units that copy a constant (padding): their beta is lost."""
+        """``wired`` is False at units that copy a constant (padding): their beta is lost.
+
+        ``again`` runs the operation on other operands; None where these decide which are copied.
+        """
         super().__init__(operands, output)
-        self.intercept, self.wired = intercept, wired
+        self.intercept, self.wired, self.again = intercept, wired, again
+
+    def reached(self, depends: Sequence[Tensor | None]) -> Tensor | None:
+        """The units that copy an entry which depends on the network's input."""
+        if self.again is None or (self.wired is None and all(mask is None for mask in depends)):
+            return None
+        ones = [torch.ones_like(u) if mask is None else mask.to(u) for u, mask in zip(self.operands, depends, strict=True)]
+        with torch.no_grad():
+            return self.again(*ones) != self.again(*(torch.zeros_like(u) for u in self.operands))
 
     def distribute(self, beta: Tensor, slope: Tensor | None, h: Tensor | None, settings: Settings) -> Distributed:
         """``J^T beta``."""

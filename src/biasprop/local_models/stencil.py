@@ -7,7 +7,9 @@ memory. That step is `biasprop.kernels.spread`.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
+import torch
 from torch import Tensor
 
 from ..kernels import Layout, Settings, spread
@@ -39,17 +41,36 @@ class Stencil(Linked):
         self.layout, self.intercept, self.convolution = layout, intercept, convolution
         self.order = range(operand.dim()) if order is None else order
 
+    def reached(self, depends: Sequence[Tensor | None]) -> Tensor | None:
+        """The units with an entry in their receptive field that depends on the network's input."""
+        (mask,) = depends
+        if mask is None:
+            return None
+        layout = self.layout()
+        size = layout.operand[3]
+        mask = mask.broadcast_to(self.operands[0].shape).permute(*self.order).reshape(layout.operand).any(2)
+        padded = torch.cat([mask, mask.new_zeros(*mask.shape[:2], 1)], 2)
+        windows = layout.windows.to(mask.device, torch.long)
+        found = padded[..., torch.where(windows < 0, size, windows)].any(3)[:, :, None]
+        return found.expand(layout.output).reshape(self.shape)
+
     def distribute(self, beta: Tensor, slope: Tensor | None, h: Tensor | None, settings: Settings) -> Distributed:
         """`spread` in the shapes of the operation; for option 3 what a convolution cannot do."""
         shape, targets, convolved = self.shape, len(beta), None
+        u = self.operands[0].detach()
+        mask = self.depends[0] if self.depends else None
+        if mask is not None:  # what is constant takes no part: a component of 0 has none
+            u = u.masked_fill(mask.logical_not(), 0)
         proportional = isinstance(form_of(settings.rule), Proportional)
         if self.convolution and settings.compiled and proportional and beta.is_cpu:
-            convolved, beta = spread_positive(*self.convolution, self.operands[0].detach(), slope, beta)
+            convolved, beta = spread_positive(*self.convolution, u, slope, beta)
             if not beta.any():
                 return [convolved], None
+        u = u.permute(*self.order)
         layout = self.layout()
+        if mask is not None:
+            layout = _without_constants(layout, mask.broadcast_to(self.operands[0].shape).permute(*self.order))
         h = beta.new_zeros(()) if h is None else h
-        u = self.operands[0].detach().permute(*self.order)
         received, lost = spread(
             layout,
             u.reshape(layout.operand),
@@ -62,3 +83,19 @@ class Stencil(Linked):
         received = received.reshape(targets, *u.shape).permute(inverse)
         received = received if convolved is None else received + convolved
         return [received], None if lost is None else lost.reshape(beta.shape)
+
+
+def _without_constants(layout: Layout, depends: Tensor) -> Layout:
+    """Channels and positions that are constant throughout are not wired, also where nothing but them is left."""
+    depends = depends.reshape(layout.operand)
+    channels, positions = depends.any(0).any(2), depends.any(2).any(1).any(0)
+    if not channels.all():
+        taps = layout.windows.shape[1]
+        kept = channels.repeat_interleave(taps, 1)[:, None, None]
+        layout = replace(layout, weight=layout.weight * kept)
+    if not positions.all():
+        windows = layout.windows.to(depends.device, torch.long)
+        inside = (windows >= 0) & positions[windows.clamp_min(0)]
+        if (inside.any(1) | (windows < 0).all(1)).all():  # a unit with nothing left keeps what it had: it is lost below
+            layout = replace(layout, windows=layout.windows.masked_fill(inside.logical_not().to(layout.windows.device), -1))
+    return layout

@@ -63,8 +63,8 @@ FAMILIES = (
     Family(constant, degrees.comparison, "gt ge lt le eq ne"),
     Family(refused, degrees.kept, "cumsum norm linalg_vector_norm std"),
     Family(refused, partial(degrees.to_the, exponent=2), "var"),
-    Family(refused, degrees.contracted, "bmm mv dot einsum outer"),
-    Family(refused, degrees.bounded, "softmax _softmax log_softmax _log_softmax logsumexp"),
+    Family(refused, degrees.contracted, "mv dot einsum outer"),
+    Family(refused, degrees.bounded, "softmax _softmax _safe_softmax log_softmax _log_softmax logsumexp"),
     Family(
         refused,
         degrees.normalised,

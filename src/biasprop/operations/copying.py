@@ -8,13 +8,16 @@ from . import degrees
 from .call import Call
 from .family import Family
 
+BY_VALUE = frozenset("sort topk kthvalue median".split())
+"""Operations that do not merely put their operand's entries elsewhere."""
+
 __all__ = ["FAMILIES", "concatenation", "insertion", "placement", "routing", "scattering"]
 
 
 def routing(call: Call) -> LocalModel:
     """Every unit copies one operand: max pool, reshape, permute, slice, gather, expand, nearest upsampling."""
     leaves = call.leaves()
-    return Routing(leaves, call(*leaves))
+    return Routing(leaves, call(*leaves), again=None if call.node.operation in BY_VALUE else call)
 
 
 def insertion(call: Call) -> LocalModel:
@@ -26,14 +29,14 @@ def insertion(call: Call) -> LocalModel:
     output = call(*leaves)
     constant = call.at(0.0)
     wired = call.at(1.0) != constant
-    return Routing(leaves, output, constant if constant.any() else None, None if wired.all() else wired)
+    return Routing(leaves, output, constant if constant.any() else None, None if wired.all() else wired, call)
 
 
 def concatenation(call: Call) -> LocalModel:
     """Tensors side by side, constants among them."""
     leaves = call.leaves()
     output = call(*leaves)
-    return Routing(leaves, output) if output.numel() == sum(u.numel() for u in leaves) else insertion(call)
+    return Routing(leaves, output, again=call) if output.numel() == sum(u.numel() for u in leaves) else insertion(call)
 
 
 def placement(call: Call) -> LocalModel:

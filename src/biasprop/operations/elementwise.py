@@ -15,6 +15,7 @@ from ..local_models import Components, Diagonal, LocalModel
 from . import degrees
 from .call import Call
 from .family import Family
+from .modulated import along_chord, half_product, value_at_zero
 
 __all__ = ["FAMILIES", "affine", "batch_norm", "gate", "homogeneous_gate", "product", "quotient"]
 
@@ -59,6 +60,22 @@ def quotient(call: Call) -> LocalModel:
     """Scaling where the divisor is a constant (``u / k``), else the tangent."""
     scaling = len(call.operands) == 1 and isinstance(call.args[0], Node) and "rounding_mode" not in call.kwargs
     return affine(call) if scaling else _tangent(call)
+
+
+def half_of_product(call: Call) -> LocalModel:
+    """Half of the Jacobian of a product of two activations, which is exact without an intercept."""
+    u, v = call.operands
+    shape = torch.Size(torch.broadcast_shapes(u.shape, v.shape))
+    leaves = _spread(call, shape)
+    weights = [v.detach().expand(shape) / 2, u.detach().expand(shape) / 2]
+    return Components(leaves, call(*leaves), [u.shape, v.shape], weights, halves=True)
+
+
+def chord(call: Call) -> LocalModel:
+    """A smooth gate held: the slope of the line from its value at 0, which is the intercept."""
+    (leaf,) = call.leaves()
+    at_zero = value_at_zero(call.args[0], leaf.detach(), *call.args[2:], **call.kwargs)
+    return Diagonal(leaf, call(leaf), at_zero if at_zero.any() else None)
 
 
 def _constants(call: Call) -> list[Tensor]:
@@ -114,7 +131,7 @@ FAMILIES = (
     Family(
         gate,
         degrees.bounded,
-        "sigmoid hardsigmoid tanh log_sigmoid exp expm1 log log1p sin cos tan sinh cosh atan erf round floor ceil "
+        "sigmoid hardsigmoid tanh log_sigmoid exp expm1 log log1p sin cos tan sinh cosh atan asinh erf round floor ceil "
         "trunc remainder fmod",
     ),
     Family(gate, degrees.power, "pow"),
@@ -126,4 +143,6 @@ FAMILIES = (
     Family(gate, degrees.plus_product, "addcmul"),
     Family(gate, partial(degrees.plus_product, inverse=True), "addcdiv"),
     Family(gate, degrees.interpolated, "lerp"),
+    Family(half_of_product, degrees.product, others=(half_product,)),
+    Family(chord, degrees.unknown, others=(along_chord,)),
 )

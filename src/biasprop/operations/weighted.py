@@ -9,13 +9,14 @@ from torch import Tensor
 
 from ..graph import Node
 from ..kernels import Layout
-from ..local_models import LocalModel, Stencil
+from ..local_models import Contraction, LocalModel, Stencil
 from ..local_models.windows import convolution_windows, per_dimension, product_windows, transposed_windows
 from . import degrees
 from .call import Call, without_batch
 from .family import Family
+from .modulated import half_matmul
 
-__all__ = ["FAMILIES", "addmm", "convolution", "linear", "matmul"]
+__all__ = ["FAMILIES", "addmm", "contraction", "convolution", "linear", "matmul"]
 
 ONE_POSITION = torch.zeros(1, 1, dtype=torch.int32)
 
@@ -42,16 +43,16 @@ def linear(call: Call) -> LocalModel:
 
 
 def matmul(call: Call) -> LocalModel:
-    """``u @ K`` or ``K @ u`` with a constant matrix ``K``."""
+    """Matrix products of a tensor with a constant, or of two activations: each factor gets half of every product."""
     if len(call.operands) > 1:
-        raise call.unsupported("a product of two tensors that both depend on the input (attention) is not known yet.")
+        return contraction(call, tangent=True)
     (leaf,) = call.leaves()
     left = isinstance(call.args[0], Node)
     constant: Tensor = call.args[1 if left else 0].detach()
-    if constant.dim() != 2 and not (left and constant.dim() == 1):
-        raise call.unsupported(f"the constant factor has shape {tuple(constant.shape)}, and must be a matrix.")
-    if left:
+    if left and constant.dim() <= 2 and leaf.dim() > 1:
         return dense(leaf, call(leaf), constant.reshape(constant.shape[0], -1).T)
+    if constant.dim() != 2 or leaf.dim() < 2:
+        return contraction(call)
     # K @ u acts on the second to last dimension: a stencil with a position per column.
     out, k = constant.shape
     columns = leaf.shape[-1]
@@ -62,6 +63,19 @@ def matmul(call: Call) -> LocalModel:
         return Layout((rows, 1, k, columns), (rows, 1, out, columns), constant[None, None], windows)
 
     return Stencil(leaf, call(leaf), layout)
+
+
+def contraction(call: Call, tangent: bool = False) -> LocalModel:
+    """Half of the Jacobian of a matrix product of two activations, which is exact without an intercept."""
+    leaves = iter(call.leaves())
+    left, right = (next(leaves) if isinstance(a, Node) else a for a in call.args[:2])
+    if min(left.dim(), right.dim()) < 2:
+        raise call.unsupported("a product with a vector: write it as one with a matrix of one column.")
+    output = call(*(f for f, a in zip((left, right), call.args, strict=False) if isinstance(a, Node)))
+    open_ = isinstance(call.args[0], Node), isinstance(call.args[1], Node)
+    if tangent:
+        return Contraction(left, right, output, open_, -output.detach())
+    return Contraction(left, right, output, open_, scale=1 / sum(open_))
 
 
 def addmm(call: Call) -> LocalModel:
@@ -152,7 +166,8 @@ _BIASED = partial(degrees.with_bias, factors=(0, 1), bias=2)
 FAMILIES = (
     Family(linear, _BIASED, "linear"),
     Family(addmm, partial(degrees.with_bias, factors=(1, 2), bias=0), "addmm"),
-    Family(matmul, degrees.contracted, "matmul mm"),
+    Family(matmul, degrees.contracted, "matmul mm bmm"),
+    Family(contraction, degrees.contracted, others=(half_matmul,)),
     Family(convolution, _BIASED, "conv1d conv2d conv3d"),
     Family(partial(convolution, geometry=TRANSPOSED), _BIASED, "conv_transpose1d conv_transpose2d conv_transpose3d"),
     Family(partial(convolution, geometry=GENERAL), _BIASED, "convolution"),

@@ -16,10 +16,9 @@ from torch.utils import _pytree as pytree
 from ..errors import InputError, TargetError
 from ..graph import Node
 from ..results import TargetAxis
-from ..results.targets import by_example
 from .outputs import described_output, example_of
 from .selection import Target, Targets, chosen_index, described
-from .tape import Tape
+from .tape import Tape, rows
 
 __all__ = ["Functional", "select"]
 
@@ -140,7 +139,7 @@ def _from_callable(tape: Tape, target: Callable[[Any], Tensor]) -> _One:
         return _One(value.detach(), {}, value.detach(), name)
     grads = _gradients(value, list(leaves.values()))
     gradients, value = dict(zip(leaves, grads, strict=True)), value.detach()
-    products = [by_example((g * leaves[n].detach())[None], n.batch_dim, tape.batch)[0] for n, g in gradients.items()]
+    products = [rows((g * leaves[n].detach())[None], n, tape.batch)[0] for n, g in gradients.items()]
     intercept = value - torch.stack([p.sum(1) for p in products]).sum(0)
     size = torch.stack([p.abs().sum(1) for p in products]).sum(0) + value.abs()
     negligible = intercept.abs() <= 8 * torch.finfo(value.dtype).eps * size

@@ -13,7 +13,7 @@ from torch import Tensor
 from ..errors import BiaspropError, InputError, UnsupportedOperation
 from ..graph import Graph, Node, evaluated, filled, mixes, started, walk
 from ..kernels.autograd import pull_back
-from ..local_models import Diagonal, LocalModel
+from ..local_models import Diagonal, LocalModel, Routing
 from ..operations import Call, Operations, family_of
 from ..operations.constant import constant, refused
 from .tape import Step, Tape, fold
@@ -55,13 +55,15 @@ class _Recorder:
         self.operations, self.keep = operations, keep
         self.steps: list[Step] = []
         self.active = set(graph.inputs)
+        self.partial: dict[Node, Tensor] = {}  # where a tensor depends on the inputs, if not everywhere
+        self.relevant = _relevant(graph, operations)
         self.kept = {node: values[node] for node in graph.inputs}
 
     def visit(self, node: Node, values: Mapping[Node, Any]) -> Any:
         """The value of a node; a step where it depends on the inputs."""
         operands = [o for o in node.operands() if o in self.active]
         try:
-            local = self._linearised(node, values, operands) if operands else None
+            local = self._linearised(node, values, operands) if operands and node in self.relevant else None
             value = evaluated(node, values) if local is None else local.release()
         except BiaspropError:
             raise
@@ -72,10 +74,22 @@ class _Recorder:
             ) from error
         if local is not None:
             self.active.add(node)
+            self._reach(node, local, operands)
             self.steps.append(Step(node, local, operands))
         if node in self.keep:
             self.kept[node] = value
         return value
+
+    def _reach(self, node: Node, local: LocalModel, operands: list[Node]) -> None:
+        """What does not depend on the inputs takes no part: constants put beside the others, or in their place."""
+        masks = [self.partial.get(operand) for operand in operands]
+        if any(mask is not None for mask in masks):
+            local.depends = masks
+        elif not isinstance(local, Routing) or local.wired is None:
+            return
+        reached = local.reached(masks)
+        if reached is not None and not reached.all():
+            self.partial[node] = reached
 
     def _linearised(self, node: Node, values: Mapping[Node, Any], operands: list[Node]) -> LocalModel | None:
         """The operation's local model; None where its result is locally constant (an index, a comparison)."""
@@ -94,6 +108,15 @@ class _Recorder:
         if isinstance(local, Diagonal) and not trusted:
             _check_diagonal(local, call)
         return local
+
+
+def _relevant(graph: Graph, operations: Operations) -> set[Node]:
+    """The nodes that an output depends on to the first order; what only leads to a constant needs no local model."""
+    found = {o for o in graph.outputs if isinstance(o, Node)}
+    for node in reversed(graph.nodes):
+        if node in found and node.floating and family_of(node, operations)[0].linearize is not constant:
+            found.update(node.operands())
+    return found
 
 
 def _check_diagonal(local: Diagonal, call: Call) -> None:

@@ -15,11 +15,11 @@ from ..errors import SourceError
 from ..graph import Node
 from ..kernels import Settings
 from ..results import BiasSource, Part, TargetAxis
-from ..results.targets import by_example, like_tensor
+from ..results.targets import like_tensor
 from ..rules import shares
 from .choice import EVERY, TARGET, Choice
 from .functional import Functional
-from .tape import Step, Tape
+from .tape import Step, Tape, rows
 
 __all__ = ["Swept", "bias_sources", "sweep"]
 
@@ -78,9 +78,10 @@ def sweep(tape: Tape, functional: Functional, settings: Settings, choice: Choice
     for node in inputs if tape.cut else ():
         if node not in tape.cut:
             value, g, beta = done.reached[node]
-            bypassed = bypassed + by_example(g * value + beta, node.batch_dim, tape.batch).sum(2)
+            bypassed = bypassed + rows(g * value + beta, node, tape.batch).sum(2)
     parts = tuple(
-        Part(node.name, *_reached(done, node), node.batch_dim or 0, node in inputs) for node in tape.cut or inputs
+        Part(node.name, *_reached(done, node), node.batch_dim or 0, node in inputs, node.batch_inner)
+        for node in tape.cut or inputs
     )
     return Swept(functional.axis, functional.value, parts, done.sources, done.unattributed, done.withheld, bypassed)
 
@@ -116,7 +117,7 @@ def _pass(tape: Tape, functional: Functional, settings: Settings, choice: Choice
         slope, h = step.layer(choice) if step.local.by_rule else (None, None)
         received, lost = step.local.distribute(beta, slope, h, settings)
         if lost is not None:
-            passage.unattributed = passage.unattributed + by_example(lost, step.node.batch_dim, tape.batch).sum(2)
+            passage.unattributed = passage.unattributed + rows(lost, step.node, tape.batch).sum(2)
         for node, pulled, share in zip(step.operands, step.local.gradient(g), received, strict=True):
             if node in carried:  # a tensor with several consumers adds up what each sends it
                 pulled, share = carried[node][0] + pulled, carried[node][1] + share
@@ -144,13 +145,13 @@ def _begin(
         passage.unattributed = passage.unattributed + intercept
     else:
         nodes = list(carried)
-        g = torch.cat([by_example(carried[n][0], n.batch_dim, tape.batch) for n in nodes], 2)
-        v = torch.cat([by_example(tape.active[n][None], n.batch_dim, tape.batch) for n in nodes], 2)
+        g = torch.cat([rows(carried[n][0], n, tape.batch) for n in nodes], 2)
+        v = torch.cat([rows(tape.active[n][None], n, tape.batch) for n in nodes], 2)
         wired = torch.ones_like(g, dtype=torch.bool)
         messages = shares(settings.rule, g * v, intercept, intercept, g != 0, wired) * intercept.unsqueeze(-1)
         sizes = [tape.active[n].numel() // tape.batch for n in nodes]
         for node, message in zip(nodes, messages.split(sizes, 2), strict=True):
-            carried[node] = (carried[node][0], like_tensor(message, node.batch_dim, tape.active[node].shape))
+            carried[node] = (carried[node][0], like_tensor(message, node.batch_dim, tape.active[node].shape, node.batch_inner))
     return carried
 
 
@@ -173,7 +174,7 @@ def _amount(step: Step, g: Tensor, batch: int) -> tuple[Tensor, BiasSource]:
     amount = g * intercept
     if not intercept.isfinite().all():
         amount = torch.where(g == 0, 0, amount)  # a masked -inf or NaN is no bias
-    total = by_example(amount, step.node.batch_dim, batch).sum(2)
+    total = rows(amount, step.node, batch).sum(2)
     return amount, BiasSource(step.node.name, step.node.operation, total)
 
 

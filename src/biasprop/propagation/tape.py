@@ -9,9 +9,15 @@ from torch import Tensor
 from ..graph import Graph, Node
 from ..kernels.autograd import scaled
 from ..local_models import Diagonal, LocalModel
+from ..results.targets import by_example
 from .choice import Choice
 
-__all__ = ["Step", "Tape", "fold"]
+__all__ = ["Step", "Tape", "fold", "rows"]
+
+
+def rows(values: Tensor, node: Node, batch: int) -> Tensor:
+    """A tensor like a node's, ``(J, *shape)``, with one row for each example: ``(J, batch, rest)``."""
+    return by_example(values, node.batch_dim, batch, node.batch_inner)
 
 
 @dataclass(frozen=True, eq=False)

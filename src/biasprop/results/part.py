@@ -13,7 +13,8 @@ __all__ = ["Part"]
 class Part:
     """One attributed tensor: its ``value``, its gradient ``weight`` and its ``beta``.
 
-    ``value`` has any shape, with the examples along ``batch_dim``; ``weight`` and ``beta`` are ``(J, *shape)`` for J
+    ``value`` has any shape, with the examples along ``batch_dim``, ``batch_inner`` entries apart (None: the entries of
+    each lie together); ``weight`` and ``beta`` are ``(J, *shape)`` for J
     targets.
     """
 
@@ -23,6 +24,7 @@ class Part:
     beta: Tensor
     batch_dim: int = 0
     is_input: bool = True
+    batch_inner: int | None = None
 
     @property
     def product(self) -> Tensor:
@@ -36,7 +38,7 @@ class Part:
 
     def by_example(self, values: Tensor, batch: int) -> Tensor:
         """A tensor like the weight with one row for each example, ``(J, batch, rest)``."""
-        return by_example(values, self.batch_dim, batch)
+        return by_example(values, self.batch_dim, batch, self.batch_inner)
 
     def of_target(self, j: int) -> "Part":
         """For the ``j``-th target alone."""
@@ -46,8 +48,8 @@ class Part:
         """For the ``i``-th example alone, as a batch of one."""
 
         def pick(values: Tensor, dim: int) -> Tensor:
-            values = values.movedim(dim, 0)
-            return values.reshape(batch, -1, *values.shape[1:])[i].movedim(0, dim)
+            inner = values.shape[dim] // batch if self.batch_inner is None else self.batch_inner
+            return values.unflatten(dim, (-1, batch, inner)).select(dim + 1, i).flatten(dim, dim + 1)
 
         weight, beta = (pick(values, 1 + self.batch_dim) for values in (self.weight, self.beta))
-        return replace(self, value=pick(self.value, self.batch_dim), weight=weight, beta=beta)
+        return replace(self, batch_inner=None, value=pick(self.value, self.batch_dim), weight=weight, beta=beta)

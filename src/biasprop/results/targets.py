@@ -14,10 +14,11 @@ X = TypeVar("X", bound=Tensor | tuple[Tensor, ...])
 """What is attributed to: a tensor, or several in a tuple; so are the attributions."""
 
 
-def by_example(values: Tensor, batch_dim: int | None, batch: int) -> Tensor:
+def by_example(values: Tensor, batch_dim: int | None, batch: int, inner: int | None = None) -> Tensor:
     """``(J, *shape)`` with one row for each example, ``(J, batch, rest)``.
 
-    An example may be several entries of the batch dimension (tokens folded into it).
+    An example may be several entries of the batch dimension (tokens folded into it): ``inner`` of them lie between one
+    example and the next; None for all of an example side by side.
 
     Raises:
         UnsupportedOperation: there is nothing, or not as much, for each of the examples.
@@ -28,13 +29,18 @@ def by_example(values: Tensor, batch_dim: int | None, batch: int) -> Tensor:
             f"A tensor of the network has {count} entries for {batch} examples: forward takes the batch apart. Write "
             "it for the whole batch, or explain one example at a time."
         )
-    return values.movedim(1 + (batch_dim or 0), 1).reshape(len(values), batch, -1)
+    moved = values.movedim(1 + (batch_dim or 0), 1)
+    if inner is not None and inner * batch != count:
+        moved = moved.unflatten(1, (-1, batch, inner)).movedim(2, 1)
+    return moved.reshape(len(values), batch, -1)
 
 
-def like_tensor(values: Tensor, batch_dim: int | None, shape: torch.Size) -> Tensor:
+def like_tensor(values: Tensor, batch_dim: int | None, shape: torch.Size, inner: int | None = None) -> Tensor:
     """Back from ``(J, batch, rest)`` to ``(J, *shape)``."""
-    dim = batch_dim or 0
+    dim, batch = batch_dim or 0, values.shape[1]
     rest = [size for d, size in enumerate(shape) if d != dim]
+    if inner is not None and inner * batch != shape[dim]:
+        values = values.reshape(len(values), batch, -1, inner, *rest).movedim(1, 2)
     return values.reshape(len(values), shape[dim], *rest).movedim(1, 1 + dim)
 
 
