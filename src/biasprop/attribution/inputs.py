@@ -1,5 +1,8 @@
 """What must hold of an input before it is explained."""
 
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -9,10 +12,11 @@ from torch.utils import _pytree as pytree
 from ..errors import InputError
 from ..graph import require_eval
 
-__all__ = ["as_tuple", "check_input", "checked", "signature"]
+__all__ = ["Given", "as_tuple", "check_input", "checked", "signature"]
 
 
 PRECISIONS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+PASSED_ON = ("token_type_ids", "position_ids")  # ids that say nothing of the content
 WEIGHTED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
@@ -21,26 +25,102 @@ def as_tuple(value: Any) -> tuple[Any, ...]:
     return () if value is None else value if isinstance(value, tuple) else (value,)
 
 
-def checked(model: nn.Module, x: Any, extras: Any) -> tuple[tuple[Tensor, ...], tuple[Any, ...]]:
-    """Inputs and extra arguments as tuples, checked; the inputs detached from any graph of the caller's.
+@dataclass(frozen=True, eq=False)
+class Given:
+    """What the user gives, checked: the model is called as ``model(*inputs, *extras)``.
+
+    Attributes:
+        model: the user's, or a view of it that takes arguments by position which it takes by name.
+        inputs: what is attributed to, each ``(N, ...)``: numbers, or token ids.
+        extras: further arguments.
+        names: of the inputs and the extras, where they were given by name.
+        single: whether there is one input, not in a tuple.
+    """
+
+    model: nn.Module
+    inputs: tuple[Tensor, ...]
+    extras: tuple[Any, ...] = ()
+    names: tuple[str, ...] = ()
+    single: bool = True
+
+    def __len__(self) -> int:
+        return len(self.inputs[0])
+
+    @property
+    def floating(self) -> list[bool]:
+        """Which inputs are numbers; the others are ids."""
+        return [x.is_floating_point() for x in self.inputs]
+
+
+def checked(model: nn.Module, x: Any, extras: Any = None) -> Given:
+    """Inputs and extra arguments, checked; the inputs detached from any graph of the caller's.
 
     Raises:
         CaptureError: the model is in training mode.
         InputError: an input does not fit the model.
     """
     require_eval(model)
+    if isinstance(x, Mapping):
+        return _by_name(model, dict(x), extras)
+    name = getattr(model, "main_input_name", None)  # of a model of transformers
+    if isinstance(name, str) and isinstance(x, Tensor) and not x.is_floating_point() and extras is None:
+        return _by_name(model, {name: x}, extras)
     inputs = x if isinstance(x, tuple) else (x,)
     if not inputs:
-        raise InputError("There is no input: give a tensor, or a tuple of tensors.")
+        raise InputError("There is no input: give a tensor, a tuple of tensors, or what a tokenizer returns.")
+    inputs, others = _detached_all(model, inputs, as_tuple(extras))
+    _require_batch(inputs, others, model)
+    return Given(model, inputs, others, single=not isinstance(x, tuple))
+
+
+def _detached_all(
+    model: nn.Module, inputs: tuple[Any, ...], extras: tuple[Any, ...]
+) -> tuple[tuple[Tensor, ...], tuple[Any, ...]]:
     for i, tensor in enumerate(inputs):
         check_input(tensor, "The input" if len(inputs) == 1 else f"Input {i}", model)
     if len({t.shape[0] for t in inputs}) > 1:
         raise InputError(f"The inputs have different batch sizes: {[t.shape[0] for t in inputs]}.")
     with torch.inference_mode(False):
         detached = tuple(_detached(t) for t in inputs)
-        others = tuple(pytree.tree_map_only(Tensor, _detached, as_tuple(extras)))
-    _require_batch(detached, others, model)
-    return detached, others
+        return detached, tuple(pytree.tree_map_only(Tensor, _detached, extras))
+
+
+def _by_name(model: nn.Module, x: dict[str, Any], extras: Any) -> Given:
+    """A mapping of keyword arguments, such as a tokenizer returns: token ids and numbers are attributed to."""
+    if extras is not None:
+        raise InputError("Give further arguments in the mapping that x is, not in additional_forward_args.")
+    attributed = [name for name, value in x.items() if _is_attributed(name, value)]
+    if not attributed:
+        raise InputError(
+            f"Nothing in {sorted(x)} can be attributed to: x must hold input_ids, or a tensor of floating point."
+        )
+    rest = [name for name in x if name not in attributed]
+    values = [x[name] for name in rest]
+    if "use_cache" not in x and "use_cache" in inspect.signature(type(model).forward).parameters:
+        rest, values = [*rest, "use_cache"], [*values, False]  # what is kept for the next token is no output
+    inputs, others = _detached_all(model, tuple(x[name] for name in attributed), tuple(values))
+    names = (*attributed, *rest)
+    return Given(_taking_positions(model, names), inputs, others, names, single=len(inputs) == 1)
+
+
+def _is_attributed(name: str, value: Any) -> bool:
+    if not isinstance(value, Tensor) or value.dtype == torch.bool or "mask" in name:
+        return False
+    return value.is_floating_point() or (name.endswith("ids") and name not in PASSED_ON)
+
+
+def _taking_positions(model: nn.Module, names: tuple[str, ...]) -> nn.Module:
+    """A view of the model that is called by position; it shares all that the model holds."""
+
+    class ByPosition(type(model)):  # type: ignore[misc]
+        def forward(self, *args: Any) -> Any:
+            return super().forward(**dict(zip(names, args, strict=True)))
+
+    ByPosition.__name__ = type(model).__name__
+    ByPosition.__qualname__ = type(model).__qualname__
+    view = object.__new__(ByPosition)
+    vars(view).update(vars(model))
+    return view  # type: ignore[no-any-return]
 
 
 def _detached(tensor: Tensor) -> Tensor:
@@ -48,10 +128,10 @@ def _detached(tensor: Tensor) -> Tensor:
     return tensor.detach().clone()
 
 
-def signature(inputs: tuple[Tensor, ...], extras: tuple[Any, ...]) -> tuple[Any, ...]:
-    """What a captured graph is fixed to: shapes besides the batch, dtypes, structure, and every constant."""
-    leaves, structure = pytree.tree_flatten((inputs, extras))
-    return str(structure), *(_signature(leaf, inputs[0].shape[0]) for leaf in leaves)
+def signature(given: Given) -> tuple[Any, ...]:
+    """What a captured graph is fixed to: names, shapes besides the batch, dtypes, structure, and every constant."""
+    leaves, structure = pytree.tree_flatten((given.inputs, given.extras))
+    return given.names, str(structure), *(_signature(leaf, len(given)) for leaf in leaves)
 
 
 def _signature(leaf: Any, batch: int) -> tuple[Any, ...]:
@@ -66,18 +146,26 @@ def check_input(tensor: Any, what: str, model: nn.Module) -> None:
     if not isinstance(tensor, Tensor):
         raise InputError(f"{what} must be a torch.Tensor, not {type(tensor).__name__}: use torch.as_tensor(...).")
     _require_dense(tensor, what)
-    if tensor.dtype not in PRECISIONS:
+    if tensor.dtype not in PRECISIONS and not _are_ids(tensor, model):
         raise InputError(f"{what} must be floating point, not {tensor.dtype}: {_floating_advice(tensor, model)}")
     if tensor.dim() == 0 or tensor.shape[0] == 0 or tensor.numel() == 0:
         raise InputError(f"{what} has shape {tuple(tensor.shape)}: it must hold at least one example, (N, ...).")
     parameter = next((p for p in model.parameters() if p.is_floating_point()), None)
     if parameter is not None and parameter.device != tensor.device:
         raise InputError(f"{what} is on {tensor.device}, the model on {parameter.device}: move one with .to(device).")
+    if not tensor.is_floating_point():
+        return
     if parameter is not None and parameter.dtype != tensor.dtype:
         raise InputError(f"{what} is {tensor.dtype}, the model {parameter.dtype}: use x.to({parameter.dtype}).")
     if not tensor.isfinite().all():
         bad = (~tensor.isfinite()).reshape(tensor.shape[0], -1).any(1).nonzero()[0].item()
         raise InputError(f"{what} holds NaN or infinite values (first in example {bad}): replace or drop them.")
+
+
+def _are_ids(tensor: Tensor, model: nn.Module) -> bool:
+    """Whether integers are meant to be looked up."""
+    integers = tensor.dtype in (torch.int32, torch.int64)
+    return integers and any(isinstance(module, nn.Embedding) for module in model.modules())
 
 
 def _require_dense(tensor: Tensor, what: str) -> None:
@@ -97,20 +185,17 @@ def _require_dense(tensor: Tensor, what: str) -> None:
 
 def _floating_advice(tensor: Tensor, model: nn.Module) -> str:
     """What to do about an input of another type: not the same for pixels, for tokens and for complex numbers."""
-    kinds = (nn.Embedding, nn.EmbeddingBag)
-    looked_up = next((name for name, module in model.named_modules() if isinstance(module, kinds)), None)
     if tensor.is_complex():
         return "give real and imaginary part as two channels, torch.view_as_real(x)."
     if tensor.is_floating_point():
         return "use x.float()."
-    if looked_up is None:
-        return "use x.float() after scaling it."
-    name = looked_up or type(model).__name__
-    return (
-        f"token ids, which the model looks up (in {name!r}), cannot be attributed to yet. Explain a module that takes "
-        "the embeddings, with the vectors looked up as x; ids that need no attribution go into "
-        "additional_forward_args."
-    )
+    if any(isinstance(module, nn.Embedding) for module in model.modules()):
+        return "token ids are integers of 64 or 32 bits, x.long()."
+    if any(isinstance(module, nn.EmbeddingBag) for module in model.modules()):
+        return (
+            "an EmbeddingBag sums the vectors that it looks up and cannot be attributed to: use nn.Embedding and a sum."
+        )
+    return "use x.float() after scaling it."
 
 
 def _require_batch(inputs: tuple[Tensor, ...], extras: tuple[Any, ...], model: nn.Module) -> None:

@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal, get_args
 
@@ -12,7 +12,17 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from ..errors import InputError
-from ..graph import ONE_AT_A_TIME, Graph, Weights, capture, compute_dtype, require_separate, run
+from ..graph import (
+    ONE_AT_A_TIME,
+    Graph,
+    Weights,
+    capture,
+    compute_dtype,
+    from_embeddings,
+    looked_up,
+    require_separate,
+    run,
+)
 from ..kernels import Settings
 from ..modes import DEFAULT, Linearization, modes_of, rewrite
 from ..operations import APART, Operations
@@ -23,7 +33,7 @@ from ..results.targets import X
 from ..rules import Rule, make_rule
 from .agreement import require_agreement, warn_of_gradients
 from .explanation import Explanation
-from .inputs import checked, signature
+from .inputs import Given, checked, signature
 
 __all__ = ["MEMORY_BUDGET", "Explainer", "captured", "explain", "explainer"]
 
@@ -40,9 +50,7 @@ GRAPHS = 32  # captured graphs that one explainer keeps
 class Request:
     """What is asked of an explainer, checked."""
 
-    inputs: tuple[Tensor, ...]
-    extras: tuple[Any, ...]
-    single: bool
+    given: Given
     target: Target
     targets: Targets
     settings: Settings
@@ -152,7 +160,7 @@ def explainer(
         compiled=compiled,
         check=check,
     )
-    made.graph(*made.check(example, additional_forward_args))
+    made.graph(made.check(example, additional_forward_args))
     return made
 
 
@@ -205,38 +213,40 @@ class Explainer:
     ) -> Explanation[X]:
         """Explain ``x``; the arguments, the result and the errors are those of `explain`."""
         settings = Settings(make_rule(rule, temperature), self.memory_budget, self.compiled)
-        inputs, extras = self.check(x, additional_forward_args)
-        single = not isinstance(x, tuple)
-        request = Request(inputs, extras, single, target, targets, settings, sources, zero_others)
+        given = self.check(x, additional_forward_args)
+        request = Request(given, target, targets, settings, sources, zero_others)
         return self._explained(request, *((at,) if isinstance(at, str) else at or ()))
 
     def _explained(self, request: Request, *at: str) -> Explanation[Any]:
         """The explanation at hidden tensors, or at the inputs."""
-        with _exactly(request.inputs):
-            graph = self.graph(request.inputs, request.extras)
-            tape = self._tape(graph, request.inputs, request.extras, at)
-            functional = select(tape, request.target, request.targets)
+        given = request.given
+        with _exactly(given):
+            graph = self.graph(given)
+            tape = self._tape(graph, given, at)
+            functional = select(tape, request.target, request.targets, _last_positions(given))
             choice = choose(request.sources, tape.names, request.zero_others)
             swept = sweep(tape, functional, request.settings, choice)
-        single = len(tape.cut) == 1 if at else request.single
+        single = len(tape.cut or graph.inputs) == 1 if at or graph.lookup else given.single
+        ids = () if at else _ids(graph, given)
         again = partial(self._explained, request)
-        explanation: Explanation[Any] = Explanation.of(swept, request.settings.rule, single, again)
+        made = Explanation.of(swept, request.settings.rule, single, again)
+        explanation: Explanation[Any] = replace(made, linearization=str(self.modes), ids=ids)
         require_complete(explanation)
-        self._compare(graph, request.inputs, request.extras, tape.outputs, explanation.magnitude)
+        self._compare(graph, given, tape.outputs, explanation.magnitude)
         return explanation
 
-    def _compare(
-        self, graph: Graph, inputs: tuple[Tensor, ...], extras: tuple[Any, ...], computed: Any, size: Tensor
-    ) -> None:
+    def _compare(self, graph: Graph, given: Given, computed: Any, size: Tensor) -> None:
         """With the model itself, as often as is asked for."""
         if self.compare == "never" or (self.compare == "once" and self._agreed.get(graph) == Weights(self.model)):
             return
-        with _exactly(inputs):
-            require_agreement(self.model, graph, inputs, extras, computed, size.reshape(len(size), -1).amax(1))
+        with _exactly(given):
+            terms = size.reshape(len(size), -1).amax(1)
+            require_agreement(given.model, graph, given.inputs, given.extras, computed, terms)
         self._agreed[graph] = Weights(self.model)
 
-    def _tape(self, graph: Graph, inputs: tuple[Tensor, ...], extras: tuple[Any, ...], at: Sequence[str] = ()) -> Tape:
+    def _tape(self, graph: Graph, given: Given, at: Sequence[str] = ()) -> Tape:
         parameters = graph.read_parameters(self.model)
+        inputs, extras = looked_up(graph, parameters, given.inputs, given.extras)
         cut = list(dict.fromkeys(graph.find(name) for name in at))
         return linearize(graph, parameters, inputs, extras, self.operations, cut)
 
@@ -247,15 +257,17 @@ class Explainer:
             Two structures like the model's output: the part that is linear in ``x``, and the bias
             ``b = f(x) - J x``.
         """
-        inputs, extras = self.check(x, additional_forward_args)
-        graph = self.graph(inputs, extras)
-        network = partial(_network, graph, graph.read_parameters(self.model), extras)
-        with _exactly(inputs), torch.no_grad(), warnings.catch_warnings():
+        given = self.check(x, additional_forward_args)
+        graph = self.graph(given)
+        parameters = graph.read_parameters(self.model)
+        inputs, extras = looked_up(graph, parameters, given.inputs, given.extras)
+        network = partial(_network, graph, parameters, extras)
+        with _exactly(given), torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch's forward mode compiles its formulas with a deprecated call
             primal = tuple(i.to(compute_dtype(i.dtype)) for i in inputs)
             f, jx = torch.func.jvp(network, primal, primal)[:2]
         bias = pytree.tree_map(torch.sub, f, jx)
-        self._compare(graph, inputs, extras, f, _size(jx, bias, len(inputs[0])))
+        self._compare(graph, given, f, _size(jx, bias, len(given)))
         return jx, bias
 
     def sources(
@@ -265,40 +277,42 @@ class Explainer:
 
         The same amounts as in `Explanation.sources`.
         """
-        inputs, extras = self.check(x, additional_forward_args)
-        graph = self.graph(inputs, extras)
-        with _exactly(inputs):
-            tape = self._tape(graph, inputs, extras)
-            functional = select(tape, target)
+        given = self.check(x, additional_forward_args)
+        graph = self.graph(given)
+        with _exactly(given):
+            tape = self._tape(graph, given)
+            functional = select(tape, target, last=_last_positions(given))
             table = Sources.outward(bias_sources(tape, functional), functional.axis, functional.value)
-        self._compare(graph, inputs, extras, tape.outputs, table.amounts.abs().sum(-1))
+        self._compare(graph, given, tape.outputs, table.amounts.abs().sum(-1))
         return table
 
-    def check(self, x: Any, extras: Any = None) -> tuple[tuple[Tensor, ...], tuple[Any, ...]]:
-        """Inputs and extra arguments as tuples, checked; the inputs detached from any graph of the caller's."""
+    def check(self, x: Any, extras: Any = None) -> Given:
+        """Inputs and extra arguments, checked; the inputs detached from any graph of the caller's."""
         require_threads()
         return checked(self.model, x, extras)
 
-    def graph(self, inputs: tuple[Tensor, ...], extras: tuple[Any, ...] = ()) -> Graph:
+    def graph(self, given: Given) -> Graph:
         """The captured graph for inputs of these shapes, captured at the first call."""
-        key = signature(inputs, extras)
-        found = self._found(key, len(inputs[0]))
+        key = signature(given)
+        found = self._found(key, len(given))
         if found is None:
             with ONE_AT_A_TIME:  # another thread may have captured it meanwhile
-                found = self._found(key, len(inputs[0])) or self._captured(key, inputs, extras)
+                found = self._found(key, len(given)) or self._captured(key, given)
         return found
 
     def _found(self, key: Any, batch: int) -> Graph | None:
         return self._graphs.get(key) or self._graphs.get((key, batch))
 
-    def _captured(self, key: Any, inputs: tuple[Tensor, ...], extras: tuple[Any, ...]) -> Graph:
-        with _exactly(inputs):
+    def _captured(self, key: Any, given: Given) -> Graph:
+        with _exactly(given):
             apart = {op: made for op, made in APART.items() if not _named(op, self.operations)}
-            graph = capture(self.model, inputs, extras, apart)
+            graph = from_embeddings(capture(given.model, given.inputs, given.extras, apart), given.floating)
             with torch.no_grad():
-                require_separate(graph, graph.read_parameters(self.model), inputs, extras)
-            if self.compare != "never":
-                warn_of_gradients(self.model, graph, inputs, extras)
+                parameters = graph.read_parameters(self.model)
+                inputs, extras = looked_up(graph, parameters, given.inputs, given.extras)
+                require_separate(graph, parameters, inputs, extras)
+            if self.compare != "never" and graph.lookup is None:
+                warn_of_gradients(given.model, graph, given.inputs, given.extras)
             graph = rewrite(graph, self.modes, self.operations)
         if len(self._graphs) >= GRAPHS:
             self._agreed.pop(self._graphs.pop(next(iter(self._graphs))), None)
@@ -306,12 +320,34 @@ class Explainer:
         return graph
 
 
-def captured(model: nn.Module, x: Any, extras: Any = None) -> tuple[tuple[Tensor, ...], tuple[Any, ...], Graph]:
-    """Checked inputs and extra arguments, and the graph that they go through: to look at, as nothing is explained."""
+def captured(model: nn.Module, x: Any, extras: Any = None) -> tuple[Given, Graph]:
+    """What the user gives, checked, and the graph that it goes through: to look at, as nothing is explained."""
     require_threads()
-    inputs, extras = checked(model, x, extras)
-    with _exactly(inputs):
-        return inputs, extras, capture(model, inputs, extras)
+    given = checked(model, x, extras)
+    with _exactly(given):
+        return given, capture(given.model, given.inputs, given.extras)
+
+
+def _ids(graph: Graph, given: Given) -> tuple[Tensor | None, ...]:
+    """The token ids that each of the graph's inputs is made of, where it is."""
+    if graph.lookup is None:
+        return ()
+    return tuple(None if given.floating[i] else given.inputs[i] for i in graph.given)
+
+
+def _last_positions(given: Given) -> tuple[Tensor, int] | None:
+    """Of a text: the last token of each example, which a language model continues, and the size of its vocabulary."""
+    if all(given.floating):
+        return None
+    ids = next(x for x in given.inputs if not x.is_floating_point())
+    tables = [m.num_embeddings for m in given.model.modules() if isinstance(m, nn.Embedding)]
+    last = torch.full((len(given),), ids.shape[-1] - 1, device=ids.device)
+    if "attention_mask" in given.names:
+        mask = (*given.inputs, *given.extras)[given.names.index("attention_mask")]
+        if isinstance(mask, Tensor) and mask.shape == ids.shape:
+            places = torch.arange(ids.shape[-1], device=ids.device)
+            last = torch.where(mask != 0, places, -1).amax(-1).clamp_min(0)
+    return last, max(tables, default=0)
 
 
 def _named(op: Any, operations: Operations) -> bool:
@@ -331,9 +367,9 @@ def _network(graph: Graph, parameters: Any, extras: tuple[Any, ...], *inputs: Te
 
 
 @contextmanager
-def _exactly(inputs: tuple[Tensor, ...]) -> Iterator[None]:
+def _exactly(given: Given) -> Iterator[None]:
     """Gradients on whatever the caller has switched off; autocast off: the network is explained in its precision."""
-    device = inputs[0].device
+    device = given.inputs[0].device
     real = torch.device(device) if torch.get_default_device().type == "meta" else nullcontext()  # tensors with values
     with torch.inference_mode(False), torch.enable_grad(), torch.autocast(device.type, enabled=False), real:
         yield

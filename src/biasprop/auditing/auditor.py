@@ -95,8 +95,7 @@ def _audited(explainer: Explainer, loader: Iterable[tuple[Tensor, Any]], ledger:
 
 def _fingerprint(explainer: Explainer, example: Tensor) -> str:
     """Of the network as one example is explained: a graph may be made for one size of the batch."""
-    inputs, extras = explainer.check(example)
-    return fingerprint(explainer.graph(inputs, extras), explainer.model, explainer.operations)
+    return fingerprint(explainer.graph(explainer.check(example)), explainer.model, explainer.operations)
 
 
 def _checked(batch: Any, model: nn.Module) -> tuple[Tensor, Tensor]:

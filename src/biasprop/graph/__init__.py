@@ -4,6 +4,7 @@ Uses `biasprop.errors` alone. It knows nothing of attribution: a graph can be ru
 """
 
 from .export import capture
+from .lookup import from_embeddings, looked_up
 from .node import Graph, Node, abbreviate, overwrite
 from .precision import coarsest, compute_dtype, raised
 from .refusals import require_eval, require_module
@@ -23,6 +24,8 @@ __all__ = [
     "compute_dtype",
     "evaluated",
     "filled",
+    "from_embeddings",
+    "looked_up",
     "mixes",
     "overwrite",
     "raised",

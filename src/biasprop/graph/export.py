@@ -52,7 +52,20 @@ def capture(
             places = _Places(program, len(inputs), _widened(model, args, batch, apart or {}))
             graph = _to_graph(program, origins, places)
     refuse_random(graph.nodes, model)
+    if any(p.dtype == torch.float64 for p in (*inputs, *model.parameters())):
+        _keep_double(graph)
     return graph
+
+
+def _keep_double(graph: Graph) -> None:
+    """A network in double precision is explained in it, also where its code rounds to single on the way."""
+
+    def raised(argument: Any) -> Any:
+        return torch.float64 if argument is torch.float32 else argument
+
+    for node in graph.nodes:
+        if node.floating:
+            node.args, node.kwargs = map_aggregate((node.args, node.kwargs), raised)
 
 
 def _widened(model: nn.Module, args: tuple[Any, ...], batch: int, apart: Apart) -> ExportedProgram | None:

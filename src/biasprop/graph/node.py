@@ -63,7 +63,12 @@ class Node:
 
 @dataclass(eq=False)
 class Graph:
-    """A captured network: ``nodes`` in execution order, none of them dead, and how to read its parameters."""
+    """A captured network: ``nodes`` in execution order, none of them dead, and how to read its parameters.
+
+    A network that takes token ids begins at their embeddings: ``lookup`` leads from what the user gives to the
+    ``inputs``, ``given`` says from which of the user's inputs each of them comes, and the first ``ids`` of the
+    ``extras`` are the ids themselves.
+    """
 
     inputs: list[Node]
     extras: list[Node]
@@ -73,6 +78,9 @@ class Graph:
     outputs: list[Any]
     output_spec: pytree.TreeSpec
     batch: int | None
+    lookup: "Graph | None" = None
+    given: tuple[int, ...] = ()
+    ids: int = 0
 
     def read_parameters(self, model: nn.Module) -> dict[Node, Tensor]:
         """The live parameters, buffers and constant tensors of ``model``, detached."""

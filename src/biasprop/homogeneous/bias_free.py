@@ -105,7 +105,7 @@ def _replace_by_zeros(module: nn.Module, name: str, parameter: Tensor) -> None:
 
 def _remove_added_parameters(model: nn.Module, x: Tensor | tuple[Tensor, ...]) -> int:
     """Zeros for the parameters whose every use is to be added to what depends on the input."""
-    graph = captured(model, x)[2]
+    graph = captured(model, x)[1]
     removed = 0
     for node, name in graph.parameters.items():
         path, _, attribute = name.rpartition(".")

@@ -90,7 +90,8 @@ def homogeneity(model: nn.Module, x: Tensor | tuple[Tensor, ...], additional_for
         CaptureError: the model is in training mode or cannot be captured.
         InputError: x does not fit the model.
     """
-    inputs, extras, graph = captured(model, x, additional_forward_args)
+    given, graph = captured(model, x, additional_forward_args)
+    inputs, extras = given.inputs, given.extras
     parameters = graph.read_parameters(model)
     with torch.inference_mode(False), torch.no_grad():
         degrees, breakers = propagate(graph, parameters, extras)

@@ -4,7 +4,7 @@ A target is a linear functional of the output (a logit, a difference of logits).
 softmax probability) takes part as its tangent, like a smooth gate: the intercept is a bias source named ``target``.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -54,8 +54,16 @@ class _One:
     chosen: Any
 
 
-def select(tape: Tape, target: Target = "predicted", targets: Targets = None) -> Functional:
+def select(
+    tape: Tape,
+    target: Target = "predicted",
+    targets: Targets = None,
+    last: tuple[Tensor, int] | None = None,
+) -> Functional:
     """The functional that the target means for this batch, or each of several of them.
+
+    ``last`` is the last token of each example and the size of the vocabulary: where a language model gives logits for
+    each position, a target without a position is of the next token.
 
     Raises:
         TargetError: one does not select exactly one number per example, or ``target`` and ``targets`` are both given.
@@ -64,7 +72,7 @@ def select(tape: Tape, target: Target = "predicted", targets: Targets = None) ->
     if targets is not None and not (isinstance(target, str) and target == "predicted"):
         raise TargetError("Give target= or targets=, not both.")
     wanted = [target] if targets is None else _several(tape, targets)
-    found = [_from_callable(tape, t) if callable(t) else _from_index(tape, t) for t in wanted]
+    found = [_from_callable(tape, t) if callable(t) else _from_index(tape, t, last) for t in wanted]
     gradients = {
         node: torch.stack([one.gradients.get(node, torch.zeros_like(value)) for one in found])
         for node, value in tape.active.items()
@@ -80,7 +88,7 @@ def select(tape: Tape, target: Target = "predicted", targets: Targets = None) ->
 def _several(tape: Tape, targets: Any) -> list[Target]:
     """What ``targets=`` means, one by one: a sequence of targets, the columns of an ``(N, J)`` tensor, or ``"all"``."""
     if isinstance(targets, str) and targets == "all":
-        output = _one_output(tape)
+        output = _one_output(tape)[0]
         return list(product(*(range(size) for size in output.shape[1:]))) if output.dim() > 1 else [None]
     if isinstance(targets, Tensor) and targets.dim() == 2 and len(targets) == tape.batch:
         targets = list(targets.unbind(1))
@@ -93,11 +101,21 @@ def _several(tape: Tape, targets: Any) -> list[Target]:
     return list(targets)
 
 
-def _one_output(tape: Tape) -> Tensor:
+def _has_position(target: Any) -> bool:
+    return isinstance(target, tuple) or (isinstance(target, Tensor) and target.dim() == 2)
+
+
+def _one_output(tape: Tape) -> tuple[Tensor, Any]:
+    """The one tensor that the model returns, or the ``logits`` of a mapping, and its node."""
     spec = tape.graph.output_spec
     tensors = [o for o in pytree.tree_leaves(tape.outputs) if isinstance(o, Tensor)]
+    which = 0
     if spec.num_leaves != 1 or not spec.is_leaf() or not tensors:
         returned = pytree.tree_unflatten(tape.outputs, spec)
+        logits = returned.get("logits") if isinstance(returned, Mapping) else None
+        places = [i for i, o in enumerate(tape.outputs) if o is logits and isinstance(o, Tensor)]
+        which, tensors = (places[0], [logits]) if places else (0, [])
+    if not tensors:
         raise TargetError(
             f"The model returns {described_output(returned)}, not one tensor. Give a callable target that selects a "
             f"number per example from it, e.g. target=lambda out: {example_of(returned, tape.batch)}."
@@ -111,15 +129,17 @@ def _one_output(tape: Tape) -> Tensor:
         )
     if output.numel() == 0:
         raise TargetError(f"The model's output has shape {tuple(output.shape)}: it holds no number to explain.")
-    return output
+    return output, tape.graph.outputs[which]
 
 
-def _from_index(tape: Tape, target: Any) -> _One:
-    output = _one_output(tape)
-    index = chosen_index(output, target)
+def _from_index(tape: Tape, target: Any, last: tuple[Tensor, int] | None) -> _One:
+    output, node = _one_output(tape)
     rows = torch.arange(tape.batch, device=output.device)
+    if last is not None and output.dim() == 3 and output.shape[2] == last[1] and not _has_position(target):
+        index = (last[0], *chosen_index(output[rows, last[0]], target))
+    else:
+        index = chosen_index(output, target)
     value = output[(rows, *index)]
-    node = tape.graph.outputs[0]
     gradient = torch.zeros_like(output)
     gradient[(rows, *index)] = 1
     if node not in tape.active:  # the output does not depend on the input at all

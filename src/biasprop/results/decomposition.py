@@ -36,6 +36,8 @@ class Decomposition(Generic[X]):
         axis: the targets.
         rule: name of the rule.
         temperature: T of the rule; None for a rule that has none.
+        linearization: of smooth operations; see `biasprop.explain`.
+        ids: of the parts that are embeddings of tokens, ``(N, L)`` each; see `tokens`.
     """
 
     parts: tuple[Part, ...]
@@ -48,6 +50,8 @@ class Decomposition(Generic[X]):
     axis: TargetAxis
     rule: str
     temperature: float | None
+    linearization: str = "tangent"
+    ids: tuple[Tensor | None, ...] = ()
 
     def __len__(self) -> int:
         return self.values.shape[1]
