@@ -225,17 +225,17 @@ SHALLOW: dict[str, dict[str, Any]] = {  # families without a small network, made
 
 def smallest(file: Path) -> dict[str, str]:
     """The network with the fewest parameters of each family: a module of timm. Kept in the file."""
-    found: dict[str, str] = json.loads(file.read_text()) if file.exists() else {}
+    if file.exists():
+        kept: dict[str, str] = json.loads(file.read_text())
+        return kept
     timm = import_module("timm")
     families: dict[str, list[str]] = {}
     for name in timm.list_models():
         if not name.startswith("test_"):  # those are not for use
             families.setdefault(timm.model_entrypoint(name).__module__.rsplit(".", 1)[-1], []).append(name)
-    for family, names in families.items():
-        if family not in found:
-            found[family] = _smallest(timm, names)
-            file.write_text(json.dumps(found, indent=1))
-    return dict(sorted(found.items()))
+    found = {family: _smallest(timm, names) for family, names in sorted(families.items())}
+    file.write_text(json.dumps(found, indent=1))
+    return found
 
 
 def _smallest(timm: Any, names: list[str]) -> str:
