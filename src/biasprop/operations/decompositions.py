@@ -7,7 +7,7 @@ function takes the arguments of its ATen operation.
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from operator import attrgetter
+from functools import cache
 from types import MappingProxyType
 from typing import Any
 
@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["APART"]
+__all__ = ["decompositions"]
 
 aten = torch.ops.aten
 
@@ -335,18 +335,15 @@ TORCHS = (
 """Operations that PyTorch itself says how to take apart."""
 
 
-def _all() -> dict[Any, Callable[..., Any]]:
-    def find(name: str) -> Any:
-        try:
-            return attrgetter(name)(aten)
-        except AttributeError:  # this version of torch does not have it
-            return None
-
-    found = {find(name): made for name, made in OURS.items()}
-    found |= {op: op.decompose for op in map(find, TORCHS) if op is not None}
-    found.pop(None, None)
-    return found
+@cache
+def decompositions() -> Mapping[Any, Callable[..., Any]]:
+    """ATen overload -> the function that takes it apart; what an older torch does not have is left out."""
+    torchs = torch.export.default_decompositions()
+    found = {op: made for name, made in OURS.items() if (op := _overload(name)) is not None}
+    found |= {op: torchs[op] for op in map(_overload, TORCHS) if op in torchs}
+    return MappingProxyType(found)
 
 
-APART: Mapping[Any, Callable[..., Any]] = MappingProxyType(_all())
-"""ATen overload -> the function that takes it apart."""
+def _overload(name: str) -> Any:
+    packet, _, overload = name.partition(".")
+    return getattr(getattr(aten, packet, None), overload, None)
