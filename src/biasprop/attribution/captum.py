@@ -7,6 +7,7 @@ from typing import Any, Literal
 from torch import Tensor, nn
 
 from ..errors import InputError
+from ..modes import DEFAULT, Linearization
 from ..operations import Operations
 from ..propagation import SourceFilter, Target
 from ..rules import Rule, make_rule, name_of
@@ -51,6 +52,7 @@ class BiasBackprop(CaptumMethod):
         *,
         sources: SourceFilter = None,
         zero_others: bool = False,
+        linearization: Linearization = DEFAULT,
         operations: Operations | None = None,
         memory_budget: int = MEMORY_BUDGET,
         check: Check = "always",
@@ -64,7 +66,7 @@ class BiasBackprop(CaptumMethod):
         """
         self.forward_func = model
         self.rule, self.sources, self.zero_others = make_rule(rule, temperature), sources, zero_others
-        self._explainer = Explainer(model, operations=operations, memory_budget=memory_budget, check=check)
+        self._explainer = Explainer(model, linearization, operations, memory_budget, check=check)
 
     def __repr__(self) -> str:
         return f"BiasBackprop({type(self.forward_func).__name__}, rule={name_of(self.rule)!r})"

@@ -215,6 +215,14 @@ def outer(a: Tensor, b: Tensor) -> Tensor:
     return a[:, None] * b
 
 
+def bilinear(u: Tensor, v: Tensor, weight: Tensor, bias: Any = None) -> Tensor:
+    """``sum_ij u_i W_ij v_j + bias``: a linear layer, and a product with the other factor."""
+    outs, width, other = weight.shape
+    rows = F.linear(u, weight.transpose(1, 2).reshape(outs * other, width)).unflatten(-1, (outs, other))
+    out = (rows * v.unsqueeze(-2)).sum(-1)
+    return out if bias is None else out + bias
+
+
 def scaled_product_added(u: Tensor, a: Tensor, b: Tensor, *, value: Any = 1) -> Tensor:
     """``u + value a b``."""
     product = a * b
@@ -327,6 +335,7 @@ OURS: dict[str, Callable[..., Any]] = {
     "scatter_add.default": scatter_add,
     "baddbmm.default": scaled_sum,
     "outer.default": outer,
+    "bilinear.default": bilinear,
     "einsum.default": einsum,
     "addcmul.default": scaled_product_added,
     "col2im.default": fold,
@@ -334,7 +343,6 @@ OURS: dict[str, Callable[..., Any]] = {
 """Operations that are taken apart by a function of ours."""
 
 TORCHS = [
-    "bilinear.default",
     "cosine_similarity.default",
     "pairwise_distance.default",
     "lstm.input",
