@@ -4,6 +4,7 @@ Uses `biasprop.results` and sees nothing else; matplotlib is imported when a pic
 """
 
 from .picture import CLIP, COLOURS, draw, highlight
+from .printable import shown
 from .style import BLUE, GREY, RED
 from .summary import equation, feature_name, summarize
 
@@ -17,5 +18,6 @@ __all__ = [
     "equation",
     "feature_name",
     "highlight",
+    "shown",
     "summarize",
 ]
