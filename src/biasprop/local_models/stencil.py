@@ -97,7 +97,5 @@ def _without_constants(layout: Layout, depends: Tensor) -> Layout:
         windows = layout.windows.to(depends.device, torch.long)
         inside = (windows >= 0) & positions[windows.clamp_min(0)]
         if (inside.any(1) | (windows < 0).all(1)).all():  # a unit with nothing left keeps what it had: it is lost below
-            layout = replace(
-                layout, windows=layout.windows.masked_fill(inside.logical_not().to(layout.windows.device), -1)
-            )
+            layout = replace(layout, windows=layout.windows.masked_fill(inside.logical_not().to(layout.windows.device), -1))
     return layout

@@ -3,9 +3,9 @@
 Uses `biasprop.results` and sees nothing else; matplotlib is imported when a picture is drawn.
 """
 
-from .picture import CLIP, COLOURS, draw, highlight
+from .picture import CLIP, draw, highlight
 from .printable import shown
-from .style import BLUE, GREY, RED
+from .style import BLUE, COLOURS, GREY, RED
 from .summary import equation, feature_name, summarize
 
 __all__ = [

@@ -97,9 +97,7 @@ def _received(
     return lines + _largest(others, example, len(explanation), names, count)
 
 
-def _largest(
-    parts: Sequence[Part], example: int, examples: int, names: Sequence[str] | None, count: int
-) -> list[str]:
+def _largest(parts: Sequence[Part], example: int, examples: int, names: Sequence[str] | None, count: int) -> list[str]:
     """The features with the largest complete attribution."""
     found = []
     for part in parts:
