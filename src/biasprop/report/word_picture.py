@@ -38,7 +38,7 @@ def draw_words(
         heading: lines above.
         tokenizer: puts the tokens together to words; without it the ids are drawn.
     """
-    words = text.words(tokenizer)[example] if tokenizer is not None else _ids(text, example)
+    words = text.words_of(example, tokenizer) if tokenizer is not None else _ids(text, example)
     letters = next(size for most, size in SIZES if len(words) <= most)
     across = 72 * (WIDTH - 2 * MARGIN)
     names = [_fitting(shown(word), letters, across) for word in words.texts]

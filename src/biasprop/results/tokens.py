@@ -48,9 +48,10 @@ class Tokens:
         Raises:
             InputError: it is no tokenizer.
         """
-        return [self._words(i, tokenizer) for i in range(len(self.ids))]
+        return [self.words_of(i, tokenizer) for i in range(len(self.ids))]
 
-    def _words(self, example: int, tokenizer: Tokenizer) -> Words:
+    def words_of(self, example: int, tokenizer: Tokenizer) -> Words:
+        """The same of one example."""
         ids = self.ids[example].flatten().tolist()
         kinds = (self.weight_attribution[example], self.bias_attribution[example])
         w, beta = (values.flatten(-self.ids[example].dim()) for values in kinds)
