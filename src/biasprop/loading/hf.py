@@ -68,15 +68,12 @@ def load_tokenizer(name: str, download: bool = False) -> Any:
         return _loaded(name, "tokenizer", download, transformers.AutoTokenizer.from_pretrained)
 
 
-def output_names(model: nn.Module, tokenizer: Any = None) -> list[str]:
-    """What the outputs of a model of transformers mean: its classes, or the tokens; none where it does not say."""
-    kind, config = type(model).__name__, getattr(model, "config", None)
-    named = getattr(config, "id2label", None)
-    if "Classification" in kind and isinstance(named, dict):
-        return [str(named.get(i, i)) for i in range(len(named))]
-    if "LM" in kind and tokenizer is not None:
-        return [str(token) for token in tokenizer.convert_ids_to_tokens(range(len(tokenizer)))]
-    return []
+def output_names(model: nn.Module) -> list[str]:
+    """The classes that a classifier of transformers knows; none for other models."""
+    named = getattr(getattr(model, "config", None), "id2label", None)
+    if "Classification" not in type(model).__name__ or not isinstance(named, dict):
+        return []
+    return [str(named.get(i, i)) for i in range(len(named))]
 
 
 def require_logits(model: nn.Module, x: Tensor | dict[str, Tensor]) -> None:

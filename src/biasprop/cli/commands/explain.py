@@ -33,7 +33,7 @@ from ...loading import (
 )
 from ...modes import DEFAULT, Linearization
 from ...report import equation
-from ...results import tokens_of
+from ...results import token_texts, tokens_of
 from ..groups import with_groups
 from ..options import BatchSize, ClassNames, Device, InputsOrTexts, Mode, ModelOptions, ReadingOptions, Texts
 from ..outputs import Sources, folded
@@ -84,7 +84,7 @@ def explain(
     explainer = Explainer(network.load(device), linearization=cast(Linearization, linearization))
     encoder = network.encoder(explainer.model) if texts or has_texts(paths) else None
     how = replace(how, encoder=encoder)
-    names = Classes.read(classes) if classes else Classes(output_names(explainer.model, encoder and encoder.tokenizer))
+    names = Classes.read(classes) if classes else Classes(output_names(explainer.model))
     found = _Results(output, names, pictures, patch, save, encoder)
     items = _unique(chain(text_items(texts, how), read(paths, how, folder)), found.taken(files))
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -156,7 +156,7 @@ class _Results:
         label = self.names.label(item)
         row = {
             "name": item.name,
-            "target": self.names.name(chosen),
+            "target": self._output_name(chosen, item),
             "output": explanation.output[i].item(),
             "bias": explanation.bias[i].item(),
             "unattributed": explanation.unattributed[i].item(),
@@ -175,6 +175,12 @@ class _Results:
             self._say_largest(row.get("words", []))
         if self.save:
             explanation.example(i).save(self.folder / f"{item.name}.safetensors")
+
+    def _output_name(self, chosen: Any, item: Item) -> str:
+        """What the explained output means: a class, or the token that continues a text."""
+        if self.encoder is None or item.text is None or not isinstance(chosen, tuple):
+            return self.names.name(chosen)
+        return self.names.name(chosen[-1]) if self.names.names else token_texts(chosen[-1:], self.encoder.tokenizer)[0]
 
     def _look(self, item: Item) -> dict[str, Any]:
         """How it is drawn."""
