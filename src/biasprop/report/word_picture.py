@@ -20,7 +20,7 @@ __all__ = ["draw_words"]
 WIDTH, MARGIN, BELOW = 11.0, 0.45, 2.1  # inches: of the figure, around it, of the bars below the text
 SIZES = ((60, 13.0), (250, 10.5), (10**9, 8.0))  # points of the letters, by the number of words
 LINE, PAD, GAP = 1.9, 0.32, 0.12  # in letters: from line to line, left and right of a word, between words
-HEAD = 2.4  # letters above a block, for its name
+HEAD = 2.9  # letters above a block, for its name
 
 Box = tuple[float, int, float]
 """Where a word stands: its left side, its line, and its width."""
@@ -99,8 +99,8 @@ def _draw_block(
     limit = max(float(np.abs(values).max(initial=0)), np.finfo(float).tiny)
     colours = require("matplotlib", "plot").colormaps[COLOURS](0.5 + 0.5 * values / limit)
     patches = require("matplotlib.patches", "plot")
-    axis.text(0, 0.5 * HEAD * letters, f"{name}, sum {values.sum():.4g}", fontsize=11, va="center")
-    _draw_scale(axis, limit, 0.5 * HEAD * letters)
+    axis.text(0, 0.6 * HEAD * letters, f"{name}, sum {values.sum():.4g}", fontsize=11, va="center")
+    _draw_scale(axis, limit, 0.6 * HEAD * letters)
     for word, (left, line, width), colour in zip(names, boxes, colours, strict=True):
         top = letters * (HEAD + LINE * line)
         style = patches.BoxStyle("Round", pad=0, rounding_size=0.25 * letters)
@@ -118,9 +118,9 @@ def _draw_block(
 
 
 def _is_dark(colour: Array) -> bool:
-    """So that white letters are read better on it than black ones (relative luminance of WCAG 2)."""
+    """So that white letters are read better on it than black ones: by its relative luminance (WCAG 2)."""
     linear = np.where(colour[:3] <= 0.04045, colour[:3] / 12.92, ((colour[:3] + 0.055) / 1.055) ** 2.4)
-    return bool(linear @ np.array([0.2126, 0.7152, 0.0722]) < 0.179)
+    return bool(linear @ np.array([0.2126, 0.7152, 0.0722]) < 0.25)
 
 
 def _draw_scale(axis: "Axes", limit: float, middle: float) -> None:
