@@ -109,7 +109,10 @@ class MaxPool:
 
     def linearize(self, u: Array) -> Step:
         winners = [window[int(np.argmax(u[window]))] for window in self.windows]
-        return Route(winners, np.zeros(len(winners))).linearize(u)
+        seen = np.zeros((len(self.windows), len(u)), dtype=bool)
+        for p, window in enumerate(self.windows):
+            seen[p, list(window)] = True
+        return replace(Route(winners, np.zeros(len(winners))).linearize(u), wired=seen)
 
 
 Layer = Affine | Diagonal | Route | MaxPool
@@ -146,10 +149,15 @@ def explain(nodes: Sequence[Node], x: Array, t: Array, rule: str, temperature: f
     g[-1] = t.astype(np.float64)
     hits: Counter[int] = Counter()
     unattributed = 0.0
+    depends = [np.ones(len(x), dtype=bool)]  # section 10: which units depend on x at all
+    for node, step in zip(nodes, steps, strict=True):
+        taking = np.concatenate([depends[j] for j in node.parents])
+        depends.append((_wired(step) & taking).any(1))
     for i in reversed(range(len(nodes))):
         step, u = steps[i], np.concatenate([values[j] for j in nodes[i].parents])
         combined = beta[i + 1] + g[i + 1] * step.h
-        alpha = _alpha(step, u, combined, rule, temperature, hits)
+        taking = np.concatenate([depends[j] for j in nodes[i].parents])
+        alpha = _alpha(_without(step, taking, depends[i + 1]), u, combined, rule, temperature, hits)
         lost = alpha.sum(1) == 0
         unattributed += combined[lost].sum()
         if step.moves is not None:
@@ -158,6 +166,22 @@ def explain(nodes: Sequence[Node], x: Array, t: Array, rule: str, temperature: f
         _send(beta, nodes[i].parents, alpha.T @ combined)
     f = float(t @ values[-1])
     return Result(f, g[0], f - float(g[0] @ x), beta[0], float(unattributed), hits)
+
+
+def _wired(step: Step) -> Mask:
+    if step.wired is not None:
+        return step.wired
+    assert step.moves is not None
+    return step.moves != 0
+
+
+def _without(step: Step, taking: Mask, depends: Mask) -> Step:
+    """A unit that depends on x shares among the operands that do; the others take no part."""
+    if step.moves is not None:
+        return step
+    assert step.support is not None
+    part = taking[None] | ~depends[:, None]
+    return replace(step, W=step.W * part, support=step.support & part, wired=_wired(step) & part)
 
 
 def _send(accumulated: list[Array], parents: tuple[int, ...], message: Array) -> None:

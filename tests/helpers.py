@@ -23,9 +23,9 @@ def randomise(model: nn.Module) -> nn.Module:
 def assert_exact(model, x, target, tolerance=1e-11, **options) -> biasprop.Explanation:
     """Completeness, w = autograd's gradient, b = f - J x (by forward mode), sources adding up to b.
 
-    ``model`` is a network or an explainer that has captured one.
+    ``model`` is a network, or an explainer that has captured one in tangent mode.
     """
-    explainer = model if isinstance(model, biasprop.Explainer) else biasprop.Explainer(model)
+    explainer = model if isinstance(model, biasprop.Explainer) else biasprop.Explainer(model, linearization="tangent")
     explanation = explainer(x, target, **options)
     assert explanation.completeness_error.max() <= tolerance
     inputs = x if isinstance(x, tuple) else (x,)
@@ -50,6 +50,25 @@ def assert_exact(model, x, target, tolerance=1e-11, **options) -> biasprop.Expla
     slack = float(tolerance * 10 * (1 + mass.max() + value.detach().abs().max()))
     torch.testing.assert_close(explanation.bias, b, rtol=0, atol=slack)
     torch.testing.assert_close(explanation.sources.amounts.sum(1), b, rtol=0, atol=slack)
+    return explanation
+
+
+def assert_complete(model, x, target, mode, tolerance=1e-11, **options) -> biasprop.Explanation:
+    """What holds in every mode: completeness, f itself, b = f - J x by forward mode, sources adding up to b."""
+    explainer = model if isinstance(model, biasprop.Explainer) else biasprop.Explainer(model, linearization=mode)
+    explanation = explainer(x, target, **options)
+    assert explanation.completeness_error.max() <= tolerance
+    value = explainer.model(x)
+    value = target(value) if callable(target) else value.reshape(len(value), -1)[:, target]
+    size = float(explanation.magnitude.max())
+    torch.testing.assert_close(explanation.output, value.detach(), rtol=0, atol=tolerance * size)
+    linear, bias = explainer.split(x)
+    for found, parts in ((explanation.weight_attribution, linear), (None, bias)):
+        parts = parts.reshape(len(parts), -1)
+        expected = parts.sum(1) if callable(target) else parts[:, target]
+        given = explanation.bias if found is None else found.reshape(len(found), -1).sum(1)
+        torch.testing.assert_close(given, expected, rtol=0, atol=10 * tolerance * size)
+    torch.testing.assert_close(explanation.sources.amounts.sum(1), explanation.bias, rtol=0, atol=10 * tolerance * size)
     return explanation
 
 

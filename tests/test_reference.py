@@ -531,7 +531,6 @@ def test_difference_of_logits(name: str, rule: str) -> None:
         ("hardtanh", ("bias1", "bias2", "bias3"), 2),
         ("zero-rows", ("bias1", "bias2", "bias3"), 3),
         ("overpadded", ("bias1", "bias2", "bias3"), 4),
-        ("transposed", ("bias1", "bias2", "bias3"), 4),
         ("forks", ("bias1", "bias2", "bias3"), 4),
     ],
 )

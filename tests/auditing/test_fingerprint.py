@@ -12,6 +12,7 @@ from audits import batches, classifier, examples, same
 from torch import nn
 
 import biasprop
+from biasprop.attribution.inputs import Given
 from biasprop import InputError, operations
 from biasprop.auditing.fingerprint import fingerprint
 
@@ -45,7 +46,7 @@ def rich(gate=None, scale=0.5):
 
 def print_of(model, size=1, own=None):
     explainer = biasprop.Explainer(model, operations=own)
-    graph = explainer.graph(*explainer.check(torch.ones(size, 2, 8, 8)))
+    graph = explainer.graph(explainer.check(torch.ones(size, 2, 8, 8)))
     return fingerprint(graph, model, own)
 
 
@@ -144,7 +145,7 @@ def test_a_model_that_fixes_its_batch_is_resumed_with_another(tmp_path):
 
     model, (x, labels) = Fixed().eval(), examples(6)
     state = tmp_path / "state.safetensors"
-    assert biasprop.explainer(model, x[:2]).graph((x[:2],)).batch == 2
+    assert biasprop.explainer(model, x[:2]).graph(Given(model, (x[:2],))).batch == 2
     biasprop.audit(model, batches(x[:4], labels[:4], 2), state=state)
     found = biasprop.audit(model, batches(x, labels, 3), state=state)
     assert same(found, biasprop.audit(model, batches(x, labels, 3)))

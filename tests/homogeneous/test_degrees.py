@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from biasprop import homogeneity, operations
-from biasprop.attribution import Explainer
+from biasprop.attribution import captured
 from biasprop.homogeneous.degrees import propagate
 
 aten = torch.ops.aten
@@ -243,9 +243,7 @@ def test_most_of_the_table_is_tried():
 def test_degrees_go_on_behind_what_breaks_them():
     """Every breaker is found, not only the first."""
     model = Call(lambda x: torch.sigmoid(F.relu(x + 1) * x) + F.gelu(x).abs()).eval()
-    explainer = Explainer(model)
-    inputs, extras = explainer.check(torch.randn(2, 3))
-    graph = explainer.graph(inputs, extras)
+    graph = captured(model, torch.randn(2, 3))[1]
     degrees, breakers = propagate(graph, graph.read_parameters(model))
     assert [b.operation for b in breakers] == ["add", "sigmoid", "gelu", "add"]
     assert "adds a constant to what has degree 1" in str(breakers[0])

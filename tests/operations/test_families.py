@@ -5,7 +5,7 @@ from functools import cache
 import pytest
 import torch
 import torch.nn.functional as F
-from helpers import assert_exact, build, randomise
+from helpers import assert_complete, assert_exact, build, randomise
 from torch import nn
 
 import biasprop
@@ -141,7 +141,7 @@ def captured(name):
         torch.manual_seed(0)
         model = randomise(Wrap(CASES[name])).double()
         x = torch.randn(3, 3, 6, 6, dtype=torch.float64)
-    return biasprop.explainer(model, x), x
+    return biasprop.explainer(model, x, linearization="tangent"), x
 
 
 @pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
@@ -152,6 +152,14 @@ def test_family(name, rule):
     explanation = assert_exact(explainer, x, 1, rule=rule)
     alone = explainer(x[1:2], 1, rule=rule)
     torch.testing.assert_close(alone.bias_attribution[0], explanation.bias_attribution[1], rtol=0, atol=1e-11)
+
+
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
+@pytest.mark.parametrize("mode", ["frozen", "half"])
+@pytest.mark.parametrize("name", CASES)
+def test_family_in_other_modes(name, mode):
+    explainer, x = captured(name)
+    assert_complete(explainer.model, x, 1, mode)
 
 
 @pytest.mark.parametrize("name", ["pad", "where constant", "masked fill", "cat"])
@@ -169,7 +177,7 @@ def test_product_gives_half_to_each_factor():
 
     a, b = torch.tensor([[2.0, -3.0, 0.0]]), torch.tensor([[5.0, 1.0, 4.0]])
     for rule in ("bias1", "bias2", "bias3"):
-        explanation = biasprop.explain(Product().eval(), (a, b), lambda y: y.sum(1), rule=rule)
+        explanation = biasprop.explain(Product().eval(), (a, b), lambda y: y.sum(1), rule=rule, linearization="tangent")
         for beta in explanation.bias_attribution:
             torch.testing.assert_close(beta, -a * b / 2)
 

@@ -40,10 +40,10 @@ def test_dict_output_with_a_callable_works_and_without_is_an_error():
 
         def forward(self, x):
             y = self.net(x)
-            return {"logits": y, "features": (x * 2, torch.ones(3))}
+            return {"scores": y, "features": (x * 2, torch.ones(3))}
 
     net = Many().eval()
-    explanation = biasprop.explain(net, ROWS, lambda out: out["logits"][:, 0] + out["features"][0].sum(1))
+    explanation = biasprop.explain(net, ROWS, lambda out: out["scores"][:, 0] + out["features"][0].sum(1))
     assert explanation.completeness_error.max() < 1e-12
     with pytest.raises(TargetError, match=r"returns a dict.*callable target"):
         biasprop.explain(net, ROWS)
@@ -73,7 +73,7 @@ class Named(NamedTuple):
     ("made", "message", "target"),
     [
         (lambda y: {"loss": torch.ones(()), "scores": y}, "a dict with 'loss', 'scores', not", "out['scores'][:, 0]"),
-        (lambda y: {"a": y[:, :1], "logits": y}, "a dict with 'a', 'logits', not", "out['logits'][:, 0]"),
+        (lambda y: {"a": y[:, :1], "scores": y}, "a dict with 'a', 'scores', not", "out['a'][:, 0]"),
         (lambda y: {"b": [y.long(), {"x": y[:, :, None]}]}, "a dict with 'b', not", "out['b'][1]['x'][:, 0, 0]"),
         (lambda y: {7: y[:, 0]}, "a dict with 7, not", "out[7]"),
         (lambda y: [y], "a list of 1, not", "out[0][:, 0]"),

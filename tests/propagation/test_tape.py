@@ -12,7 +12,7 @@ from biasprop.propagation import EVERY, choose, linearize
 
 def taped(model, x, cut=()):
     explainer = biasprop.Explainer(model)
-    graph = explainer.graph(*explainer.check(x))
+    graph = explainer.graph(explainer.check(x))
     return linearize(graph, graph.read_parameters(model), (x,), cut=[graph.find(name) for name in cut])
 
 

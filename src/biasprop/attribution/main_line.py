@@ -25,7 +25,7 @@ from ..graph import (
 )
 from ..kernels import Settings
 from ..modes import DEFAULT, Linearization, modes_of, rewrite
-from ..operations import APART, Operations
+from ..operations import Operations, decompositions
 from ..processes import require_threads
 from ..propagation import SourceFilter, Tape, Target, Targets, bias_sources, choose, linearize, select, sweep
 from ..results import Sources, require_complete
@@ -305,7 +305,7 @@ class Explainer:
 
     def _captured(self, key: Any, given: Given) -> Graph:
         with _exactly(given):
-            apart = {op: made for op, made in APART.items() if not _named(op, self.operations)}
+            apart = {op: made for op, made in decompositions().items() if not _named(op, self.operations)}
             graph = from_embeddings(capture(given.model, given.inputs, given.extras, apart), given.floating)
             with torch.no_grad():
                 parameters = graph.read_parameters(self.model)

@@ -61,7 +61,10 @@ def _keep_double(graph: Graph) -> None:
     """A network in double precision is explained in it, also where its code rounds to single on the way."""
 
     def raised(argument: Any) -> Any:
-        return torch.float64 if argument is torch.float32 else argument
+        if argument is not torch.float32:
+            return argument
+        graph.rounded = torch.float32
+        return torch.float64
 
     for node in graph.nodes:
         if node.floating:

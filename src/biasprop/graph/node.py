@@ -67,7 +67,8 @@ class Graph:
 
     A network that takes token ids begins at their embeddings: ``lookup`` leads from what the user gives to the
     ``inputs``, ``given`` says from which of the user's inputs each of them comes, and the first ``ids`` of the
-    ``extras`` are the ids themselves.
+    ``extras`` are the ids themselves. ``rounded`` is a precision that the model's own code rounds to, and the graph
+    does not.
     """
 
     inputs: list[Node]
@@ -81,6 +82,7 @@ class Graph:
     lookup: "Graph | None" = None
     given: tuple[int, ...] = ()
     ids: int = 0
+    rounded: torch.dtype | None = None
 
     def read_parameters(self, model: nn.Module) -> dict[Node, Tensor]:
         """The live parameters, buffers and constant tensors of ``model``, detached."""
@@ -103,6 +105,7 @@ class Graph:
     def dtypes(self, model: nn.Module) -> set[torch.dtype]:
         """Of its parameters, and of the casts that are written into it."""
         found = {value.dtype for value in self.read_parameters(model).values()}
+        found |= {self.rounded} if self.rounded else set()
         for node in self.nodes:
             map_aggregate((node.args, node.kwargs), lambda a: found.add(a) if isinstance(a, torch.dtype) else None)
         return found

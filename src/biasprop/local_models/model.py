@@ -30,6 +30,7 @@ class LocalModel(ABC):
         shape: of the output.
         intercept: ``a``, broadcastable to the output; None for 0. It is a bias source.
         by_rule: whether a rule shares out the bias, so that slope and local bias of the layer matter.
+        has_constants: whether some units may depend on no operand at all.
         depends: which entries of each operand depend on the network's input (None: all); the others take no part.
     """
 
@@ -37,6 +38,7 @@ class LocalModel(ABC):
     intercept: Tensor | None = None
     depends: Sequence[Tensor | None] = ()
     by_rule: bool = True
+    has_constants: bool = False
 
     def __init__(self, output: Tensor) -> None:
         """Of an operation with this output."""

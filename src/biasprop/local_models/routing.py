@@ -30,10 +30,11 @@ class Routing(Linked):
         """
         super().__init__(operands, output)
         self.intercept, self.wired, self.again = intercept, wired, again
+        self.has_constants = wired is not None
 
     def reached(self, depends: Sequence[Tensor | None]) -> Tensor | None:
         """The units that copy an entry which depends on the network's input."""
-        if self.again is None or (self.wired is None and all(mask is None for mask in depends)):
+        if self.again is None:
             return None
         ones = [torch.ones_like(u) if mask is None else mask.to(u) for u, mask in zip(self.operands, depends, strict=True)]
         with torch.no_grad():

@@ -31,21 +31,24 @@ class Stencil(Linked):
         intercept: Tensor | None = None,
         order: Sequence[int] | None = None,
         convolution: tuple[Callable[[Tensor, Tensor], Tensor], Tensor] | None = None,
+        has_constants: bool = False,
     ) -> None:
         """``intercept`` is ``a``, broadcastable to the output; ``order`` permutes the operand into the layout's.
 
         The layout is made when the sweep comes by, and forgotten when it has passed. ``convolution`` is the layer
-        without its bias, as a function of operand and weight, and its weight.
+        without its bias, as a function of operand and weight, and its weight. ``has_constants``: windows may be empty.
         """
         super().__init__([operand], output)
         self.layout, self.intercept, self.convolution = layout, intercept, convolution
+        self.has_constants = has_constants
         self.order = range(operand.dim()) if order is None else order
 
     def reached(self, depends: Sequence[Tensor | None]) -> Tensor | None:
         """The units with an entry in their receptive field that depends on the network's input."""
         (mask,) = depends
-        if mask is None:
+        if mask is None and not self.has_constants:
             return None
+        mask = torch.ones((), dtype=torch.bool, device=self.operands[0].device) if mask is None else mask
         layout = self.layout()
         size = layout.operand[3]
         mask = mask.broadcast_to(self.operands[0].shape).permute(*self.order).reshape(layout.operand).any(2)
@@ -96,6 +99,6 @@ def _without_constants(layout: Layout, depends: Tensor) -> Layout:
     if not positions.all():
         windows = layout.windows.to(depends.device, torch.long)
         inside = (windows >= 0) & positions[windows.clamp_min(0)]
-        if (inside.any(1) | (windows < 0).all(1)).all():  # a unit with nothing left keeps what it had: it is lost below
-            layout = replace(layout, windows=layout.windows.masked_fill(inside.logical_not().to(layout.windows.device), -1))
+        dropped = inside.logical_not() & inside.any(1, keepdim=True)  # where nothing is left, it is lost further down
+        layout = replace(layout, windows=layout.windows.masked_fill(dropped.to(layout.windows.device), -1))
     return layout

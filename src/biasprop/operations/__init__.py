@@ -18,7 +18,7 @@ from ..graph import Node
 from . import averaging, constant, copying, degrees, elementwise, weighted
 from .averaging import adaptive_average_pool, average_pool, interpolation, reduction
 from .call import Call, Linearization
-from .decompositions import APART
+from .decompositions import decompositions
 from .copying import concatenation, insertion, placement, routing
 from .degrees import Broken, Degree, Scaling
 from .elementwise import affine, batch_norm, gate, homogeneous_gate, product, quotient
@@ -26,7 +26,6 @@ from .family import Family, table_of
 from .weighted import addmm, convolution, linear, matmul
 
 __all__ = [
-    "APART",
     "FAMILIES",
     "TABLE",
     "Broken",
@@ -43,6 +42,7 @@ __all__ = [
     "batch_norm",
     "concatenation",
     "convolution",
+    "decompositions",
     "family_of",
     "gate",
     "homogeneous_gate",

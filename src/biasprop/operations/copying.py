@@ -70,10 +70,11 @@ FAMILIES = (
         "reflection_pad1d reflection_pad2d reflection_pad3d replication_pad1d replication_pad2d replication_pad3d "
         "upsample_nearest1d upsample_nearest2d upsample_nearest3d _upsample_nearest_exact1d _upsample_nearest_exact2d "
         "_upsample_nearest_exact3d pixel_shuffle pixel_unshuffle channel_shuffle unfold diagonal tril triu "
-        "broadcast_to as_strided",
+        "broadcast_to as_strided type_as",
     ),
     Family(concatenation, _of(0), "cat concat stack"),
     Family(insertion, degrees.padded, "pad constant_pad_nd"),
+    Family(insertion, degrees.kept, "im2col"),
     Family(insertion, _of(1, 2), "where"),
     Family(insertion, _of(0, 2), "masked_fill masked_scatter"),
     Family(insertion, _of(0, 3), "index_fill"),

@@ -7,7 +7,7 @@ function takes the arguments of its ATen operation.
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from operator import attrgetter
+from functools import cache
 from types import MappingProxyType
 from typing import Any
 
@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["APART"]
+__all__ = ["decompositions"]
 
 aten = torch.ops.aten
 
@@ -232,9 +232,70 @@ def fold(u: Tensor, size: Any, kernel: Any, dilation: Any, padding: Any, stride:
     return F.conv_transpose2d(u.unflatten(2, lengths), weight, None, stride, padding, spare, channels, dilation)
 
 
-def leaky(u: Tensor, lower: Any = 1 / 8, upper: Any = 1 / 3, *_: Any) -> Tensor:
-    """Outside of training rrelu is a leaky ReLU."""
-    return F.leaky_relu(u, (lower + upper) / 2)
+def einsum(equation: str, operands: Sequence[Tensor], path: Any = None) -> Tensor:
+    """Batched matrix products, two operands at a time."""
+    terms, out = _spelled_out(equation.replace(" ", ""), operands)
+    left, term = operands[0], terms[0]
+    for i, (right, other) in enumerate(zip(operands[1:], terms[1:], strict=True)):
+        later = set(out).union(*terms[i + 2 :])
+        left, term = _contracted(left, term, right, other, later)
+    left, term = _diagonal(left, term)
+    surplus = [d for d, name in enumerate(term) if name not in out]
+    left = left.sum(surplus) if surplus else left
+    kept = [name for name in term if name in out]
+    return left.permute([kept.index(name) for name in out])
+
+
+def _spelled_out(equation: str, operands: Sequence[Tensor]) -> tuple[list[str], str]:
+    """A letter for every dimension, those of the ellipsis included."""
+    left, arrow, out = equation.partition("->")
+    terms = left.split(",")
+    spare = [c for c in "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz" if c not in equation]
+    dots = [t.dim() - len(term.replace("...", "")) for t, term in zip(operands, terms, strict=True)]
+    names = "".join(spare[: max(dots, default=0)])
+    full = [t.replace("...", names[len(names) - n :] if n else "") for t, n in zip(terms, dots, strict=True)]
+    if not arrow:
+        letters = "".join(full)
+        out = names + "".join(sorted(c for c in set(letters) if letters.count(c) == 1 and c not in names))
+    return full, out.replace("...", names)
+
+
+def _diagonal(u: Tensor, term: str) -> tuple[Tensor, str]:
+    """Where a letter stands twice, the diagonal."""
+    for name in dict.fromkeys(term):
+        while term.count(name) > 1:
+            first, second = term.index(name), term.rindex(name)
+            u = u.diagonal(0, first, second)
+            term = "".join(c for d, c in enumerate(term) if d not in (first, second)) + name
+    return u, term
+
+
+def _contracted(a: Tensor, left: str, b: Tensor, right: str, later: set[str]) -> tuple[Tensor, str]:
+    """Two operands become one, ``(batch, of the left alone, of the right alone)``."""
+    (a, left), (b, right) = _diagonal(a, left), _diagonal(b, right)
+    for term, other in ((left, right), (right, left)):
+        surplus = [d for d, c in enumerate(term) if c not in other and c not in later]
+        if surplus and term is left:
+            a, left = a.sum(surplus), "".join(c for d, c in enumerate(left) if d not in surplus)
+        elif surplus:
+            b, right = b.sum(surplus), "".join(c for d, c in enumerate(right) if d not in surplus)
+    both = [c for c in left if c in right]
+    batch, over = [c for c in both if c in later], [c for c in both if c not in later]
+    rows, columns = [c for c in left if c not in right], [c for c in right if c not in left]
+    a = a.permute([left.index(c) for c in (*batch, *rows, *over)])
+    b = b.permute([right.index(c) for c in (*batch, *over, *columns)])
+    sizes = [max_size(m, n) for m, n in zip(a.shape[: len(batch)], b.shape[: len(batch)], strict=True)]
+    heights, widths = a.shape[len(batch) : len(batch) + len(rows)], b.shape[len(batch) + len(over) :]
+    k = math.prod(a.shape[len(batch) + len(rows) :])
+    product = a.reshape(*a.shape[: len(batch)], math.prod(heights), k) @ b.reshape(
+        *b.shape[: len(batch)], k, math.prod(widths)
+    )
+    return product.reshape(*sizes, *heights, *widths), "".join([*batch, *rows, *columns])
+
+
+def max_size(one: Any, other: Any) -> Any:
+    """Of two sizes that are broadcast, the one that is not 1."""
+    return other if isinstance(one, int) and one == 1 else one
 
 
 OURS: dict[str, Callable[..., Any]] = {
@@ -260,32 +321,29 @@ OURS: dict[str, Callable[..., Any]] = {
     "scatter_add.default": scatter_add,
     "baddbmm.default": scaled_sum,
     "outer.default": outer,
+    "einsum.default": einsum,
     "addcmul.default": scaled_product_added,
     "col2im.default": fold,
-    "rrelu.default": leaky,
 }
 """Operations that are taken apart by a function of ours."""
 
 TORCHS = (
-    "einsum.default bilinear.default cosine_similarity.default pairwise_distance.default lstm.input gru.input "
+    "bilinear.default cosine_similarity.default pairwise_distance.default lstm.input gru.input "
     "rnn_tanh.input rnn_relu.input lstm_cell.default gru_cell.default rnn_tanh_cell.default rnn_relu_cell.default "
     "linalg_norm.default"
 ).split()
 """Operations that PyTorch itself says how to take apart."""
 
 
-def _all() -> dict[Any, Callable[..., Any]]:
-    def find(name: str) -> Any:
-        try:
-            return attrgetter(name)(aten)
-        except AttributeError:  # this version of torch does not have it
-            return None
-
-    found = {find(name): made for name, made in OURS.items()}
-    found |= {op: op.decompose for op in map(find, TORCHS) if op is not None}
-    found.pop(None, None)
-    return found
+@cache
+def decompositions() -> Mapping[Any, Callable[..., Any]]:
+    """ATen overload -> the function that takes it apart; what an older torch does not have is left out."""
+    torchs = torch.export.default_decompositions()
+    found = {op: made for name, made in OURS.items() if (op := _overload(name)) is not None}
+    found |= {op: torchs[op] for op in map(_overload, TORCHS) if op in torchs}
+    return MappingProxyType(found)
 
 
-APART: Mapping[Any, Callable[..., Any]] = MappingProxyType(_all())
-"""ATen overload -> the function that takes it apart."""
+def _overload(name: str) -> Any:
+    packet, _, overload = name.partition(".")
+    return getattr(getattr(aten, packet, None), overload, None)

@@ -121,7 +121,7 @@ FAMILIES = (
     Family(product, degrees.product, "mul multiply"),
     Family(quotient, degrees.quotient, "div divide true_divide"),
     Family(partial(homogeneous_gate, mask=True), degrees.kept, "relu"),
-    Family(homogeneous_gate, degrees.kept, "leaky_relu prelu abs"),
+    Family(homogeneous_gate, degrees.kept, "leaky_relu prelu rrelu abs"),
     Family(gate, _BOTH, "max.other min.other maximum minimum fmax fmin"),
     Family(gate, partial(degrees.clamped, low=1, high=2), "clamp hardtanh"),
     Family(gate, partial(degrees.clamped, low=1), "clamp_min"),

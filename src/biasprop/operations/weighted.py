@@ -96,6 +96,13 @@ class Geometry:
     groups: int
     transposed: bool
 
+    def has_gaps(self, kernel: tuple[int, ...]) -> bool:
+        """Whether an output position may lie where it reads nothing: between the inputs, or in the padding alone."""
+        if self.transposed:
+            return True
+        padding = self.padding if isinstance(self.padding, list) else [0]
+        return any(p > d * (k - 1) for p, d, k in zip(padding, self.dilation, kernel, strict=False))
+
     def windows(self, sizes: torch.Size, out: torch.Size, kernel: tuple[int, ...]) -> Tensor:
         """Which positions each output position reads, int32 ``(L, T)``."""
         make = transposed_windows if self.transposed else convolution_windows
@@ -158,7 +165,7 @@ def convolution(call: Call, geometry: Callable[[Call, int], Geometry] = PLAIN) -
         return call.node.function(u, w, None, *call.args[3:], **options)  # type: ignore[no-any-return]
 
     column = None if bias is None else bias.detach().reshape(-1, *[1] * len(kernel))
-    return Stencil(leaf, output, layout, column, convolution=(without_bias, weight))
+    return Stencil(leaf, output, layout, column, convolution=(without_bias, weight), has_constants=how.has_gaps(kernel))
 
 
 _BIASED = partial(degrees.with_bias, factors=(0, 1), bias=2)

@@ -13,7 +13,7 @@ from torch import Tensor
 from ..errors import BiaspropError, InputError, UnsupportedOperation
 from ..graph import Graph, Node, evaluated, filled, mixes, started, walk
 from ..kernels.autograd import pull_back
-from ..local_models import Diagonal, LocalModel, Routing
+from ..local_models import Diagonal, LocalModel
 from ..operations import Call, Operations, family_of
 from ..operations.constant import constant, refused
 from .tape import Step, Tape, fold
@@ -85,7 +85,7 @@ class _Recorder:
         masks = [self.partial.get(operand) for operand in operands]
         if any(mask is not None for mask in masks):
             local.depends = masks
-        elif not isinstance(local, Routing) or local.wired is None:
+        elif not local.has_constants:
             return
         reached = local.reached(masks)
         if reached is not None and not reached.all():
