@@ -73,6 +73,22 @@ def continuation(folder: Path, tokenizer):
     return _written(GPT2LMHeadModel(config), folder)
 
 
+def image_classifier(folder: Path):
+    """A vision transformer for images of 3 x 16 x 16 and three classes."""
+    from transformers import ViTConfig, ViTForImageClassification
+
+    config = ViTConfig(
+        image_size=16,
+        patch_size=8,
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=24,
+        num_labels=3,
+    )
+    return _written(ViTForImageClassification(config), folder)
+
+
 def _written(model: torch.nn.Module, folder: Path):
     """Not so near to zero as they begin, so that words differ."""
     model = randomise(model)

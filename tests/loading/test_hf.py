@@ -155,7 +155,7 @@ def test_without_transformers(bert, monkeypatch):
 @pytest.fixture
 def how(bert):
     model = load_model(f"hf:{bert}")
-    return Preparation(encoder=Encoder(load_tokenizer(str(bert)), model.config))
+    return Preparation(encoder=Encoder(load_tokenizer(str(bert)), model))
 
 
 def test_texts_are_padded_on_the_right_and_masked(how):
@@ -176,7 +176,12 @@ def test_the_longest_text(how):
     assert how.encoder.longest == 24
     assert Encoder(how.encoder.tokenizer).longest == 24
     how.encoder.tokenizer.model_max_length = 10**30
-    assert Encoder(how.encoder.tokenizer, transformers.GPT2Config(n_positions=7)).longest == 7
+    assert Encoder(how.encoder.tokenizer).longest is None or Encoder(how.encoder.tokenizer).longest >= 10**30
+    sizes = {"vocab_size": 9, "hidden_size": 4, "num_hidden_layers": 1, "num_attention_heads": 1}
+    for kind, positions, longest in (("GPT2", 7, 7), ("Roberta", 7, 5), ("Bert", 7, 7)):
+        config = getattr(transformers, f"{kind}Config")(**sizes, max_position_embeddings=positions, pad_token_id=1)
+        assert Encoder(how.encoder.tokenizer, getattr(transformers, f"{kind}Model")(config)).longest == longest
+    how.encoder.tokenizer.model_max_length = 24
     for text, message in (("good " * 23, "has 25 tokens, and the model takes 24 at most"), ("\n", "is an empty text")):
         with pytest.raises(InputError, match=f"Text 0 {message}"):
             list(text_items([text], how))

@@ -81,7 +81,7 @@ class ModelOptions:
         if not self.is_hf:
             return None
         tokenizer = load_tokenizer(self.model.removeprefix(HF), self.download)
-        return Encoder(tokenizer, getattr(model, "config", None))
+        return Encoder(tokenizer, model)
 
 
 @dataclass(frozen=True)

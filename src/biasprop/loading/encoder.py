@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..errors import InputError
 
@@ -14,11 +14,10 @@ __all__ = ["Encoder"]
 class Encoder:
     """Texts as a model takes them: token ids, with the mask that tells them from padding."""
 
-    def __init__(self, tokenizer: Any, config: Any = None) -> None:
-        """``tokenizer`` of transformers; the ``config`` of the model may say how many tokens it takes."""
+    def __init__(self, tokenizer: Any, model: nn.Module | None = None) -> None:
+        """``tokenizer`` and ``model`` of transformers: either may say how many tokens are taken, or both."""
         self.tokenizer = tokenizer
-        config = config.get_text_config() if hasattr(config, "get_text_config") else config
-        taken = (getattr(config, "max_position_embeddings", None), getattr(tokenizer, "model_max_length", None))
+        taken = (_positions(model), getattr(tokenizer, "model_max_length", None))
         self.longest = min((n for n in taken if isinstance(n, int) and n > 0), default=None)
 
     def ids(self, text: str, where: str) -> Tensor:
@@ -47,3 +46,15 @@ class Encoder:
     def batch(self, texts: Sequence[str]) -> dict[str, Tensor]:
         """All that the model is called with, by name; shorter texts are padded on the right, and masked there."""
         return dict(self.tokenizer(list(texts), padding=self.pads, padding_side="right", return_tensors="pt"))
+
+
+def _positions(model: nn.Module | None) -> int | None:
+    """How many positions a model has, without those in front that RoBERTa's kind keeps for padding."""
+    config = getattr(model, "config", None)
+    config = config.get_text_config() if hasattr(config, "get_text_config") else config
+    count = getattr(config, "max_position_embeddings", None)
+    if model is None or not isinstance(count, int):
+        return None
+    tables = [module for name, module in model.named_modules() if name.endswith("position_embeddings")]
+    kept = [t.padding_idx for t in tables if isinstance(t, nn.Embedding) and t.padding_idx is not None]
+    return count - (max(kept) + 1 if kept else 0)

@@ -16,7 +16,7 @@ from torch import Tensor
 from typer import BadParameter, Option, Typer
 
 from ...attribution import Explainer, Explanation
-from ...auditing import TERMS, predicted_classes
+from ...auditing import TERMS, logits_of, predicted_classes
 from ...errors import InputError
 from ...files import make_folder, write_atomically
 from ...loading import (
@@ -141,7 +141,7 @@ class _Results:
         known = [i for i, label in enumerate(labels) if label is not None]
         if not known:
             return
-        linear, bias = explainer.split(x[known])
+        linear, bias = map(logits_of, explainer.split(x[known]))
         if not isinstance(linear, Tensor) or linear.dim() != 2:
             return  # not a classifier
         truth = torch.tensor([labels[i] for i in known], device=x.device)
