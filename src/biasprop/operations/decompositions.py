@@ -133,9 +133,7 @@ def vector_norm(u: Tensor, order: Any = 2, dims: Any = None, keepdim: bool = Fal
     return u.abs().pow(order).sum(dims, keepdim).pow(1 / order)
 
 
-def variance(
-    u: Tensor, dims: Any = None, unbiased: Any = True, keepdim: bool = False, *, correction: Any = 1
-) -> Tensor:
+def variance(u: Tensor, dims: Any = None, unbiased: Any = True, keepdim: bool = False, *, correction: Any = 1) -> Tensor:
     """The mean square of what is centred."""
     if isinstance(dims, bool):  # var(u, unbiased)
         dims, unbiased = None, dims
