@@ -22,6 +22,7 @@ FLOORS = (
     ("kernels", "loading", "metrics", "report"),
     ("local_models",),
     ("operations",),
+    ("modes",),
     ("propagation",),
     ("attribution",),
     ("auditing", "homogeneous"),

@@ -47,7 +47,7 @@ def test_exact(name, dtype):
     model = randomise(torchvision.models.get_model(name, weights=None, **options)).to(dtype)
     size, bar = SIZES.get(name, 48), BARS[dtype]
     x = torch.randn(1, 3, size, size).to(dtype).requires_grad_()
-    explainer = biasprop.explainer(model, x)
+    explainer = biasprop.explainer(model, x, linearization="tangent")
     value = model(x)[:, 7]
     (gradient,) = torch.autograd.grad(value, x)
     linear, bias = explainer.split(x)

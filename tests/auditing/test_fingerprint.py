@@ -12,8 +12,8 @@ from audits import batches, classifier, examples, same
 from torch import nn
 
 import biasprop
-from biasprop.attribution.inputs import Given
 from biasprop import InputError, operations
+from biasprop.attribution.inputs import Given
 from biasprop.auditing.fingerprint import fingerprint
 
 SCRIPT = """

@@ -12,20 +12,11 @@ from biasprop import UnsupportedOperation
 def test_unsupported_operation_is_named_with_its_module_path():
     class Inner(nn.Module):
         def forward(self, z):
-            return torch.cumsum(z, 1)
+            return torch.cumprod(z, 1)
 
     model = nn.Sequential(nn.Linear(3, 3), Inner()).eval()
-    with pytest.raises(UnsupportedOperation, match=r"cumsum.*1\.cumsum"):
+    with pytest.raises(UnsupportedOperation, match=r"cumprod.*1\.cumprod"):
         biasprop.explain(model, torch.randn(1, 3), 0)
-
-
-def test_attention_product_is_refused_not_guessed():
-    class Attention(nn.Module):
-        def forward(self, z):
-            return (z[..., None] @ z[:, None]).flatten(1)
-
-    with pytest.raises(UnsupportedOperation, match="matmul"):
-        biasprop.explain(Attention().eval(), torch.randn(2, 3), 0)
 
 
 def test_operation_that_mixes_examples_is_refused():
@@ -64,29 +55,13 @@ class Applied(nn.Module):
         return self.function(self.inner(x)).flatten(1)
 
 
-class Recurrent(nn.Module):
-    def __init__(self, kind):
-        super().__init__()
-        self.inner = kind(4, 4, batch_first=True)
-
-    def forward(self, x):
-        return self.inner(x[:, None])[0].flatten(1)
-
-
 @pytest.mark.parametrize(
     "model",
     [
-        Applied(lambda z: z.softmax(1)),
-        Applied(lambda z: z.log_softmax(1)),
-        Applied(lambda z: z.cumsum(1)),
         Applied(lambda z: z.cumprod(1)),
-        Applied(lambda z: nn.functional.layer_norm(z, (4,))),
-        Applied(lambda z: nn.functional.scaled_dot_product_attention(z[:, None], z[:, None], z[:, None])),
-        Applied(lambda z: torch.bmm(z[:, :, None], z[:, None])),
-        Applied(lambda z: z.norm(dim=1, keepdim=True)),
-        Applied(lambda z: nn.functional.normalize(z)),
-        Recurrent(nn.LSTM),
-        Recurrent(nn.GRU),
+        Applied(lambda z: z.cummax(1).values),
+        Applied(lambda z: torch.linalg.inv(z[:, :, None] * z[:, None] + torch.eye(4))),
+        Applied(lambda z: torch.cdist(z[:, None], z[:, None] + 1)),
     ],
 )
 def test_what_mixes_elements_is_not_to_be_passed_as_a_gate(model):
@@ -97,7 +72,7 @@ def test_what_mixes_elements_is_not_to_be_passed_as_a_gate(model):
     assert "operations.gate" not in str(caught.value)
 
 
-@pytest.mark.parametrize("function", [torch.erfc, torch.log2, torch.asinh])
+@pytest.mark.parametrize("function", [torch.erfc, torch.log2, torch.log10])
 def test_what_works_elementwise_is_and_that_helps(function):
     model, x = Applied(lambda z: function(z.abs() + 0.1)).eval(), torch.randn(2, 4)
     with pytest.raises(UnsupportedOperation, match=r"If it works elementwise, pass operations=\{torch.ops") as caught:

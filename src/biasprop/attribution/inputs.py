@@ -118,9 +118,9 @@ def _taking_positions(model: nn.Module, names: tuple[str, ...]) -> nn.Module:
 
     ByPosition.__name__ = type(model).__name__
     ByPosition.__qualname__ = type(model).__qualname__
-    view = object.__new__(ByPosition)
-    vars(view).update(vars(model))
-    return view  # type: ignore[no-any-return]
+    view: nn.Module = object.__new__(ByPosition)
+    view.__dict__.update(vars(model))
+    return view
 
 
 def _detached(tensor: Tensor) -> Tensor:

@@ -82,47 +82,37 @@ def explain(
 
     Args:
         model: any ``torch.nn.Module`` in eval mode; nothing is left on it.
-        x: input, or a tuple of inputs, of shape ``(N, ...)`` and the model's floating dtype and device.
-        target: which number of the output to explain: ``"predicted"`` (largest of ``(N, C)``), an int, a tuple
-            indexing the trailing dimensions, a list or tensor with an index per example, or a callable
-            ``output -> (N,)``.
+        x: input, or a tuple of inputs, of shape ``(N, ...)`` and the model's floating dtype and device; token ids; or a
+            mapping of keyword arguments, as a tokenizer returns. Ids are explained at their embeddings.
+        target: which number of the output: ``"predicted"`` (largest of ``(N, C)``; of a language model the next token),
+            an int, a tuple for the trailing dimensions, an index per example, or a callable ``output -> (N,)``.
         rule: ``"bias1"`` (compensation), ``"bias2"`` (equal share), ``"bias3"`` (positive share), or a
             `biasprop.rules.Rule`; Eq. 15-20 of Wang, Zhou & Bilmes, ICML 2019.
         temperature: T of options 1 and 2, in units of the components; > 0.
         targets: instead of ``target``, several in one sweep: a list of targets, an ``(N, J)`` tensor of indices (e.g.
             ``logits.topk(5).indices``), or ``"all"`` outputs. The results gain a dimension of J after the batch.
         additional_forward_args: passed on to the model and not attributed; what they add counts as bias.
-        sources: only these bias sources are attributed: names, ``fnmatch`` patterns, or a predicate
-            ``(name, operation) -> bool``; the rest is returned as ``withheld``. Maps of disjoint sets add up.
-        zero_others: let the sources left out also count as zero in the sign that option 1 looks at; then maps of
-            disjoint sets no longer add up.
+        sources: attribute these bias sources alone: names, ``fnmatch`` patterns, or a predicate ``(name, operation) ->
+            bool``; the rest is ``withheld``. Maps of disjoint sets add up.
+        zero_others: the sources left out count as zero in the sign of option 1, too: their maps no longer add up.
         at: attribute to these hidden tensors instead of to the inputs; see `Explanation.at`.
         linearization: what the linear model of a smooth operation is, ``"frozen"`` (what only modulates is held),
             ``"tangent"`` (w is the gradient), ``"half"``, or a mapping from operations or module paths to these; all
             are complete, and the same on piecewise-linear networks (mathematics, section 10).
-        operations: families of further operations, ``{torch.ops.ns.name: family}``; see `biasprop.operations`.
+        operations: families of further ones, ``{torch.ops.ns.name: family}``; see `biasprop.operations`.
         memory_budget: bytes of temporaries beyond what the gradient needs.
         compiled: use compiled kernels where there are any (float32 on the CPU), instead of plain PyTorch.
         check: run the model itself beside the captured graph and compare (one forward pass): ``"always"``, ``"once"``
-            for each shape of input and state of the weights, or ``"never"``.
+            for each shape of input and state of the weights, or ``"never"``. A gradient that autograd makes different
+            is a warning.
 
     Returns:
         The `Explanation`. Half-precision models are explained in float32.
 
     Raises:
         BiaspropError: a member of the family, saying what is wrong, where, and what to do.
-
-    Warns:
-        UserWarning: autograd gives another gradient than the derivative of what the model computes.
     """
-    made = Explainer(
-        model,
-        linearization=linearization,
-        operations=operations,
-        memory_budget=memory_budget,
-        compiled=compiled,
-        check=check,
-    )
+    made = Explainer(model, linearization, operations, memory_budget, compiled, check)
     return made(
         x,
         target,
@@ -152,14 +142,7 @@ def explainer(
     Raises:
         CaptureError: the model is in training mode or cannot be captured.
     """
-    made = Explainer(
-        model,
-        linearization=linearization,
-        operations=operations,
-        memory_budget=memory_budget,
-        compiled=compiled,
-        check=check,
-    )
+    made = Explainer(model, linearization, operations, memory_budget, compiled, check)
     made.graph(made.check(example, additional_forward_args))
     return made
 
@@ -174,7 +157,6 @@ class Explainer:
     def __init__(
         self,
         model: nn.Module,
-        *,
         linearization: Linearization = DEFAULT,
         operations: Operations | None = None,
         memory_budget: int = MEMORY_BUDGET,
@@ -229,8 +211,8 @@ class Explainer:
         single = len(tape.cut or graph.inputs) == 1 if at or graph.lookup else given.single
         ids = () if at else _ids(graph, given)
         again = partial(self._explained, request)
-        made = Explanation.of(swept, request.settings.rule, single, again)
-        explanation: Explanation[Any] = replace(made, linearization=str(self.modes), ids=ids)
+        explanation: Explanation[Any] = Explanation.of(swept, request.settings.rule, single, again)
+        explanation = replace(explanation, linearization=str(self.modes), ids=ids)
         require_complete(explanation)
         self._compare(graph, given, tape.outputs, explanation.magnitude)
         return explanation

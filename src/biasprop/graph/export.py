@@ -7,7 +7,6 @@ each run. See mathematics, section 9.
 
 import inspect
 import math
-import math
 from collections.abc import Callable, Mapping
 from operator import getitem
 from typing import Any
@@ -76,7 +75,8 @@ def _widened(model: nn.Module, args: tuple[Any, ...], batch: int, apart: Apart) 
     more = tuple(torch.cat([a, a[:1]]) if _is_batched(a, batch) else a for a in args)
     try:
         with torch.enable_grad():
-            return torch.export.export(shared_copy(model), more).run_decompositions(dict(apart))
+            made: ExportedProgram = torch.export.export(shared_copy(model), more).run_decompositions(dict(apart))
+            return made
     except Exception:  # whatever the model or torch.export raises
         return None
 

@@ -14,9 +14,35 @@ from .walking import evaluated, filled, started, walk
 __all__ = ["from_embeddings", "looked_up"]
 
 REARRANGED = frozenset(
-    "view reshape _unsafe_view flatten unflatten expand squeeze unsqueeze slice select transpose permute contiguous "
-    "clone alias to _to_copy clamp clamp_min masked_fill where cat roll new_zeros copy slice_scatter "
-    "select_scatter".split()
+    [
+        "view",
+        "reshape",
+        "_unsafe_view",
+        "flatten",
+        "unflatten",
+        "expand",
+        "squeeze",
+        "unsqueeze",
+        "slice",
+        "select",
+        "transpose",
+        "permute",
+        "contiguous",
+        "clone",
+        "alias",
+        "to",
+        "_to_copy",
+        "clamp",
+        "clamp_min",
+        "masked_fill",
+        "where",
+        "cat",
+        "roll",
+        "new_zeros",
+        "copy",
+        "slice_scatter",
+        "select_scatter",
+    ]
 )
 """What may be done to ids on their way to the embedding; positions counted from ids are no ids any more."""
 

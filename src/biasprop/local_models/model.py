@@ -7,6 +7,7 @@ differ. Gradients and biases come with a leading dimension of J targets; the mod
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from functools import reduce
 
 import torch
 from torch import Tensor
@@ -56,12 +57,10 @@ class LocalModel(ABC):
 
         Element by element, unless a kind knows better.
         """
-        if any(mask is None for mask in depends):
+        masks = [mask for mask in depends if mask is not None]
+        if len(masks) < len(depends):
             return None
-        found = torch.zeros((), dtype=torch.bool)
-        for mask in depends:
-            found = found.to(mask.device) | mask  # type: ignore[union-attr]
-        return found.broadcast_to(self.shape)
+        return reduce(torch.logical_or, masks).broadcast_to(self.shape)
 
     @abstractmethod
     def gradient(self, g: Tensor) -> list[Tensor]:

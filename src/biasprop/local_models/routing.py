@@ -36,7 +36,9 @@ class Routing(Linked):
         """The units that copy an entry which depends on the network's input."""
         if self.again is None:
             return None
-        ones = [torch.ones_like(u) if mask is None else mask.to(u) for u, mask in zip(self.operands, depends, strict=True)]
+        ones = [
+            torch.ones_like(u) if mask is None else mask.to(u) for u, mask in zip(self.operands, depends, strict=True)
+        ]
         with torch.no_grad():
             return self.again(*ones) != self.again(*(torch.zeros_like(u) for u in self.operands))
 

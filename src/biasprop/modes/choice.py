@@ -19,7 +19,7 @@ Linearization = Mode | Mapping[Any, Mode]
 
 @dataclass(frozen=True)
 class Modes:
-    """The mode of all operations but the ``exceptions``: by the path of a module, the name of a tensor, or operation."""
+    """The mode of all operations but the ``exceptions``: by module path, tensor name or operation."""
 
     rest: Mode = DEFAULT
     exceptions: Mapping[Any, Mode] | None = None

@@ -14,8 +14,8 @@ __all__ = ["ACTIVATION", "GATE", "STATISTIC", "VALUE", "rank_of"]
 
 VALUE, ACTIVATION, GATE, STATISTIC = 1, 2, 3, 4
 
-GATES = frozenset("sigmoid hardsigmoid softmax _softmax _safe_softmax exp".split())
-STATISTICS = frozenset("rsqrt reciprocal sqrt".split())
+GATES = frozenset(["sigmoid", "hardsigmoid", "softmax", "_softmax", "_safe_softmax", "exp"])
+STATISTICS = frozenset(["rsqrt", "reciprocal", "sqrt"])
 THROUGH = (routing, insertion, concatenation, affine, batch_norm, product, quotient)
 
 

@@ -22,12 +22,35 @@ __all__ = ["rewrite"]
 aten = torch.ops.aten
 
 CURVED = frozenset(
-    "gelu silu hardswish elu selu celu mish softplus sigmoid tanh log_sigmoid exp expm1 log1p sin cos tan sinh cosh "
-    "atan asinh erf square".split()
+    [
+        "gelu",
+        "silu",
+        "hardswish",
+        "elu",
+        "selu",
+        "celu",
+        "mish",
+        "softplus",
+        "sigmoid",
+        "tanh",
+        "log_sigmoid",
+        "exp",
+        "expm1",
+        "log1p",
+        "sin",
+        "cos",
+        "tan",
+        "sinh",
+        "cosh",
+        "atan",
+        "asinh",
+        "erf",
+        "square",
+    ]
 )
 """Smooth gates: of these the chord is taken."""
 
-SOFTMAX = frozenset("softmax _softmax _safe_softmax".split())
+SOFTMAX = frozenset(["softmax", "_softmax", "_safe_softmax"])
 
 
 def rewrite(graph: Graph, modes: Modes, own: Operations | None = None) -> Graph:

@@ -18,7 +18,7 @@ from ..graph import Node
 from . import averaging, constant, copying, degrees, elementwise, weighted
 from .averaging import adaptive_average_pool, average_pool, interpolation, reduction
 from .call import Call, Linearization
-from .decompositions import decompositions
+from .composite import decompositions
 from .copying import concatenation, insertion, placement, routing
 from .degrees import Broken, Degree, Scaling
 from .elementwise import affine, batch_norm, gate, homogeneous_gate, product, quotient

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from . import FAMILIES
+from .composite import OURS, TORCHS
 
 __all__ = ["table"]
 
@@ -28,6 +29,19 @@ def _lines() -> Iterator[str]:
     for (name, treatment, scaling), names in rows.items():
         listed = ", ".join(f"`{operation}`" for operation in names)
         yield f"| `{name}` | {treatment} | {scaling} | {listed} |".replace("|x|", "\\|x\\|")
+    yield ""
+    yield "## Taken apart"
+    yield ""
+    yield "Into operations of the table above, when a model is captured (`operations/composite.py`)."
+    yield ""
+    yield "| operations | into |"
+    yield "|---|---|"
+    parts: dict[str, list[str]] = {}
+    for overload, made in OURS.items():
+        parts.setdefault(" ".join((made.__doc__ or "").split()), []).append(overload.removesuffix(".default"))
+    parts["as PyTorch itself says"] = [overload.removesuffix(".default") for overload in TORCHS]
+    for what, names in parts.items():
+        yield f"| {', '.join(f'`{name}`' for name in names)} | {what} |"
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from . import degrees
 from .call import Call
 from .family import Family
 
-__all__ = ["FAMILIES", "constant", "refused", "unknown_operation"]
+__all__ = ["FAMILIES", "constant", "refused", "rewritten", "unknown_operation"]
 
 
 def constant(call: Call) -> None:
@@ -20,6 +20,11 @@ def constant(call: Call) -> None:
 
 def refused(call: Call) -> LocalModel:
     """No local model yet: refused by name."""
+    raise unknown_operation(call)
+
+
+def rewritten(call: Call) -> LocalModel:
+    """Taken apart when the model is captured, or held, by its mode (mathematics, section 10)."""
     raise unknown_operation(call)
 
 
@@ -61,14 +66,15 @@ FAMILIES = (
         "logical_and logical_or bitwise_not bitwise_and bitwise_or isnan any all",
     ),
     Family(constant, degrees.comparison, "gt ge lt le eq ne"),
-    Family(refused, degrees.kept, "cumsum norm linalg_vector_norm std"),
-    Family(refused, partial(degrees.to_the, exponent=2), "var"),
-    Family(refused, degrees.contracted, "mv dot einsum outer"),
-    Family(refused, degrees.bounded, "softmax _softmax _safe_softmax log_softmax _log_softmax logsumexp"),
+    Family(rewritten, degrees.kept, "cumsum norm linalg_vector_norm std"),
+    Family(rewritten, partial(degrees.to_the, exponent=2), "var"),
+    Family(refused, degrees.contracted, "mv dot"),
+    Family(rewritten, degrees.contracted, "einsum outer"),
+    Family(rewritten, degrees.bounded, "softmax _softmax _safe_softmax log_softmax _log_softmax logsumexp"),
     Family(
-        refused,
+        rewritten,
         degrees.normalised,
         "layer_norm native_layer_norm group_norm native_group_norm instance_norm rms_norm _fused_rms_norm",
     ),
-    Family(refused, degrees.attention, "scaled_dot_product_attention"),
+    Family(rewritten, degrees.attention, "scaled_dot_product_attention"),
 )

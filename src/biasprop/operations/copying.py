@@ -8,7 +8,7 @@ from . import degrees
 from .call import Call
 from .family import Family
 
-BY_VALUE = frozenset("sort topk kthvalue median".split())
+BY_VALUE = frozenset(["sort", "topk", "kthvalue", "median"])
 """Operations that do not merely put their operand's entries elsewhere."""
 
 __all__ = ["FAMILIES", "concatenation", "insertion", "placement", "routing", "scattering"]

@@ -131,8 +131,8 @@ FAMILIES = (
     Family(
         gate,
         degrees.bounded,
-        "sigmoid hardsigmoid tanh log_sigmoid exp expm1 log log1p sin cos tan sinh cosh atan asinh erf round floor ceil "
-        "trunc remainder fmod",
+        "sigmoid hardsigmoid tanh log_sigmoid exp expm1 log log1p sin cos tan sinh cosh atan asinh erf round floor "
+        "ceil trunc remainder fmod",
     ),
     Family(gate, degrees.power, "pow"),
     Family(gate, partial(degrees.to_the, exponent=2), "square"),

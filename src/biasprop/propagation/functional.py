@@ -114,7 +114,7 @@ def _one_output(tape: Tape) -> tuple[Tensor, Any]:
         returned = pytree.tree_unflatten(tape.outputs, spec)
         logits = returned.get("logits") if isinstance(returned, Mapping) else None
         places = [i for i, o in enumerate(tape.outputs) if o is logits and isinstance(o, Tensor)]
-        which, tensors = (places[0], [logits]) if places else (0, [])
+        which, tensors = (places[0], [tape.outputs[places[0]]]) if places else (0, [])
     if not tensors:
         raise TargetError(
             f"The model returns {described_output(returned)}, not one tensor. Give a callable target that selects a "

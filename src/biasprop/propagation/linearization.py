@@ -15,7 +15,7 @@ from ..graph import Graph, Node, evaluated, filled, mixes, started, walk
 from ..kernels.autograd import pull_back
 from ..local_models import Diagonal, LocalModel
 from ..operations import Call, Operations, family_of
-from ..operations.constant import constant, refused
+from ..operations.constant import constant, refused, rewritten
 from .tape import Step, Tape, fold
 
 __all__ = ["linearize"]
@@ -96,7 +96,7 @@ class _Recorder:
         family, trusted = family_of(node, self.operations)
         if not node.floating or family.linearize is constant:
             return None
-        if node.batch_dim is None and family.linearize is not refused:
+        if node.batch_dim is None and family.linearize not in (refused, rewritten):
             raise mixes(node)
         args, kwargs = filled(node, values, frozenset(operands))
         call = Call(node, args, kwargs, [values[o] for o in operands], trusted)

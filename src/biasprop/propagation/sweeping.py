@@ -151,7 +151,10 @@ def _begin(
         messages = shares(settings.rule, g * v, intercept, intercept, g != 0, wired) * intercept.unsqueeze(-1)
         sizes = [tape.active[n].numel() // tape.batch for n in nodes]
         for node, message in zip(nodes, messages.split(sizes, 2), strict=True):
-            carried[node] = (carried[node][0], like_tensor(message, node.batch_dim, tape.active[node].shape, node.batch_inner))
+            carried[node] = (
+                carried[node][0],
+                like_tensor(message, node.batch_dim, tape.active[node].shape, node.batch_inner),
+            )
     return carried
 
 

@@ -49,7 +49,8 @@ class Part:
 
         def pick(values: Tensor, dim: int) -> Tensor:
             inner = values.shape[dim] // batch if self.batch_inner is None else self.batch_inner
-            return values.unflatten(dim, (-1, batch, inner)).select(dim + 1, i).flatten(dim, dim + 1)
+            apart: Tensor = values.unflatten(dim, (-1, batch, inner))
+            return apart.select(dim + 1, i).flatten(dim, dim + 1)
 
         weight, beta = (pick(values, 1 + self.batch_dim) for values in (self.weight, self.beta))
         return replace(self, batch_inner=None, value=pick(self.value, self.batch_dim), weight=weight, beta=beta)

@@ -30,7 +30,7 @@ def layer_norm(
 def group_norm(
     u: Tensor, groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5, cudnn: bool = True
 ) -> Tensor:
-    """The same over groups of channels and all positions."""
+    """Layer norm over groups of channels and all positions."""
     grouped = u.unflatten(1, (groups, -1))
     normed = _standardised(grouped, range(2, grouped.dim()), eps).flatten(1, 2)
     return _affine(normed, *(_by_channel(p, u.dim()) for p in (weight, bias)))
@@ -47,7 +47,7 @@ def instance_norm(
     eps: float,
     cudnn: bool,
 ) -> Tensor:
-    """The same over the positions of each channel; with kept statistics it is batch norm."""
+    """Layer norm over the positions of each channel; batch norm where it keeps statistics."""
     if not own:
         return F.batch_norm(u, mean, variance, weight, bias, False, momentum, eps)
     return _affine(_standardised(u, range(2, u.dim()), eps), *(_by_channel(p, u.dim()) for p in (weight, bias)))
@@ -95,7 +95,10 @@ def attention(
     if mask is not None:
         scores = scores.masked_fill(mask.logical_not(), -math.inf) if mask.dtype == torch.bool else scores + mask
     shares = aten._safe_softmax(scores, -1)
-    return (torch.dropout(shares, dropout, True) if dropout else shares) @ value
+    out = (torch.dropout(shares, dropout, True) if dropout else shares) @ value
+    if out.dim() != 4:
+        return out
+    return out.transpose(1, 2).contiguous().transpose(1, 2)  # as the fused kernels lay it out: it may be viewed so
 
 
 def logsumexp(u: Tensor, dims: Any, keepdim: bool = False) -> Tensor:
@@ -133,7 +136,9 @@ def vector_norm(u: Tensor, order: Any = 2, dims: Any = None, keepdim: bool = Fal
     return u.abs().pow(order).sum(dims, keepdim).pow(1 / order)
 
 
-def variance(u: Tensor, dims: Any = None, unbiased: Any = True, keepdim: bool = False, *, correction: Any = 1) -> Tensor:
+def variance(
+    u: Tensor, dims: Any = None, unbiased: Any = True, keepdim: bool = False, *, correction: Any = 1
+) -> Tensor:
     """The mean square of what is centred."""
     if isinstance(dims, bool):  # var(u, unbiased)
         dims, unbiased = None, dims
@@ -141,7 +146,8 @@ def variance(u: Tensor, dims: Any = None, unbiased: Any = True, keepdim: bool = 
     correction = 1 if correction is None else correction
     count = math.prod(u.shape[d] for d in dims) - (correction if unbiased else 0)
     centred = u - u.mean(dims, True)
-    return (centred * centred).sum(dims, keepdim) / count
+    spread: Tensor = (centred * centred).sum(dims, keepdim) / count
+    return spread
 
 
 def deviation(u: Tensor, *args: Any, **kwargs: Any) -> Tensor:
@@ -150,7 +156,7 @@ def deviation(u: Tensor, *args: Any, **kwargs: Any) -> Tensor:
 
 
 def variance_and_mean(u: Tensor, dims: Any = None, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
-    """Both."""
+    """The mean, and the mean square of what is centred."""
     keepdim = kwargs.get("keepdim", args[1] if len(args) > 1 else False)
     over = list(range(u.dim())) if dims is None or dims == [] else dims
     return variance(u, dims, *args, **kwargs), u.mean(over, keepdim)
@@ -216,7 +222,7 @@ def scaled_product_added(u: Tensor, a: Tensor, b: Tensor, *, value: Any = 1) -> 
 
 
 def fold(u: Tensor, size: Any, kernel: Any, dilation: Any, padding: Any, stride: Any) -> Tensor:
-    """``col2im``: a transposed convolution that puts each row where it belongs."""
+    """A transposed convolution that puts each row where it belongs."""
     taps = math.prod(kernel)
     channels = u.shape[1] // taps
     lengths = [
@@ -327,11 +333,20 @@ OURS: dict[str, Callable[..., Any]] = {
 }
 """Operations that are taken apart by a function of ours."""
 
-TORCHS = (
-    "bilinear.default cosine_similarity.default pairwise_distance.default lstm.input gru.input "
-    "rnn_tanh.input rnn_relu.input lstm_cell.default gru_cell.default rnn_tanh_cell.default rnn_relu_cell.default "
-    "linalg_norm.default"
-).split()
+TORCHS = [
+    "bilinear.default",
+    "cosine_similarity.default",
+    "pairwise_distance.default",
+    "lstm.input",
+    "gru.input",
+    "rnn_tanh.input",
+    "rnn_relu.input",
+    "lstm_cell.default",
+    "gru_cell.default",
+    "rnn_tanh_cell.default",
+    "rnn_relu_cell.default",
+    "linalg_norm.default",
+]
 """Operations that PyTorch itself says how to take apart."""
 
 
