@@ -51,7 +51,7 @@ class Encoder:
 def _positions(model: nn.Module | None) -> int | None:
     """How many positions a model has, without those in front that RoBERTa's kind keeps for padding."""
     config = getattr(model, "config", None)
-    config = config.get_text_config() if hasattr(config, "get_text_config") else config
+    config = getattr(config, "get_text_config", lambda: config)()
     count = getattr(config, "max_position_embeddings", None)
     if model is None or not isinstance(count, int):
         return None
