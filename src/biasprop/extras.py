@@ -15,6 +15,7 @@ USES = {  # by module: what needs it, and its package's name
     "pyarrow": ("Reading parquet", "pyarrow"),
     "rich": ("The command line", "rich"),
     "sklearn": ("The demo", "scikit-learn"),
+    "transformers": ("Reading models of Hugging Face", "transformers"),
     "typer": ("The command line", "typer"),
 }
 

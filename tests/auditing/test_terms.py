@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from biasprop.auditing import TERMS, predicted_classes
+from biasprop.auditing import TERMS, logits_of, predicted_classes
 
 
 def test_logits_of_several_classes():
@@ -18,3 +18,10 @@ def test_logits_of_several_classes():
 def test_the_sign_of_one_logit(shape):
     linear, bias = torch.tensor([1.0, -1, -1]).reshape(shape), torch.tensor([-2.0, 2, 1]).reshape(shape)
     assert predicted_classes(linear, bias).tolist() == [[0, 1, 0], [1, 0, 1], [0, 0, 1]]
+
+
+def test_the_logits_of_a_mapping():
+    x = torch.ones(2, 3)
+    assert logits_of({"logits": x, "hidden": None}) is x
+    assert logits_of(x) is x
+    assert logits_of({"hidden": x}) == {"hidden": x}

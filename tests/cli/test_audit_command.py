@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from folders import image_classifier
 from PIL import Image
 from toys import IMAGE, TABLE
 
@@ -76,6 +77,18 @@ def test_audit_of_images_of_several_sizes_goes_on_with_another_batch_size(folder
         status, out, err = run("audit", "images", *options, "--batch-size", batch, "-o", "out")
         assert status == 0, err
         assert "7 examples" in out
+
+
+def test_image_classifiers_of_transformers(folder, run):
+    pytest.importorskip("transformers")
+    image_classifier(folder / "vit")
+    options = ("--model", "hf:vit", "--resize", 16, "--crop", 16, "--classes", "classes.txt", "-o", "out")
+    status, out, err = run("audit", "images", *options)
+    assert status == 0, err
+    assert "2 examples: the network is right on" in out
+    status, out, err = run("explain", "images", *options, "--pictures", 0)
+    assert status == 0, err
+    assert "Accuracy on 2 labelled inputs" in out
 
 
 @pytest.mark.parametrize(

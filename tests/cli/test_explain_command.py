@@ -118,7 +118,7 @@ BAD = {
     "no weights": (["images", *IMAGE[:2], "--weights", "nothing.pt"], "no weights file"),
     "kind of weights": (["images", *IMAGE[:2], "--weights", "table.csv"], "not a weights file"),
     "no input": (["nothing.png", *IMAGE], "no file or folder nothing.png"),
-    "not an image": (["classes.txt", *IMAGE], "as an image"),
+    "not an image": (["net.safetensors", *IMAGE], "as an image"),
     "empty folder": ([".git", *IMAGE], "no file or folder"),
     "text column": (["bad.csv", *TABLE], "'name' holds text"),
     "missing value": (["table.csv", *TABLE], "row 1: column 'weight' is missing"),

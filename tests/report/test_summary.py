@@ -70,11 +70,13 @@ def test_what_was_withheld_or_is_unattributed_is_said():
     assert f"{withheld.withheld[0].item():.4g} of b withheld" in str(withheld)
 
 
-def test_rule_and_temperature_are_said():
+def test_rule_temperature_and_linearization_are_said():
     model = small_mlp()
-    assert "(bias1, T = 0.5)" in str(biasprop.explain(model, ROWS, rule=Compensation(0.5)))
-    assert "(bias1)" in str(biasprop.explain(model, ROWS))
-    assert "(bias3)" in str(biasprop.explain(model, ROWS, rule="bias3"))
+    assert "(bias1, T = 0.5, frozen)" in str(biasprop.explain(model, ROWS, rule=Compensation(0.5)))
+    assert "(bias1, frozen)" in str(biasprop.explain(model, ROWS))
+    assert "(bias3, tangent)" in str(biasprop.explain(model, ROWS, rule="bias3", linearization="tangent"))
+    mixed = biasprop.explain(model, ROWS, linearization={"1": "half"})
+    assert "(bias1, frozen, 1 half)" in str(mixed)
 
 
 def test_several_targets_one_after_the_other():

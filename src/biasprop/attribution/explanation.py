@@ -11,7 +11,7 @@ from torch import Tensor
 from ..errors import SourceError
 from ..propagation import Swept
 from ..report import draw, summarize
-from ..results import Decomposition, read_decomposition, write_decomposition
+from ..results import Decomposition, Tokenizer, read_decomposition, write_decomposition
 from ..results.targets import X
 from ..rules import Rule, name_of, temperature_of
 
@@ -77,7 +77,9 @@ class Explanation(Decomposition[X]):
         write_decomposition(self, path)
 
     def plot(self, example: int = 0, **options: Any) -> "Figure":
-        """A matplotlib figure: heat maps for images, bars for features. See `biasprop.report.draw` for the options.
+        """A matplotlib figure: heat maps for images, coloured words for texts (with ``tokenizer=``), bars for features.
+
+        See `biasprop.report.draw` for the options.
 
         Raises:
             InputError: there is no such example or part, the image does not fit, or there are several targets.
@@ -85,9 +87,22 @@ class Explanation(Decomposition[X]):
         """
         return draw(self, example, **options)
 
-    def summary(self, feature_names: Sequence[str] | None = None, examples: int = 3, features: int = 5) -> str:
-        """A short readable text: ``f(x) = w.x + b``, the largest features, the completeness error."""
-        return summarize(self, feature_names, examples, features)
+    def summary(
+        self,
+        feature_names: Sequence[str] | None = None,
+        examples: int = 3,
+        features: int = 5,
+        tokenizer: Tokenizer | None = None,
+    ) -> str:
+        """A short readable text: ``f(x) = w.x + b``, the largest features or the tokens, the completeness error.
+
+        Args:
+            feature_names: of tabular features.
+            examples: how many of the batch.
+            features: how many of each, where they are no tokens.
+            tokenizer: of a text: says how its tokens are written, which are otherwise given by their ids.
+        """
+        return summarize(self, feature_names, examples, features, tokenizer)
 
     def __str__(self) -> str:
         return self.summary()

@@ -8,6 +8,6 @@ picture is drawn from them. Uses `biasprop.attribution`, `biasprop.metrics` for 
 from .auditor import Audit, audit
 from .findings import Findings
 from .state import FORMAT
-from .terms import TERMS, predicted_classes
+from .terms import TERMS, logits_of, predicted_classes
 
-__all__ = ["FORMAT", "TERMS", "Audit", "Findings", "audit", "predicted_classes"]
+__all__ = ["FORMAT", "TERMS", "Audit", "Findings", "audit", "logits_of", "predicted_classes"]

@@ -23,7 +23,7 @@ from .findings import Findings
 from .fingerprint import fingerprint
 from .ledger import Entry, Ledger
 from .picture import draw_audit
-from .terms import predicted_classes
+from .terms import logits_of, predicted_classes
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -116,7 +116,7 @@ def _checked(batch: Any, model: nn.Module) -> tuple[Tensor, Tensor]:
 
 def _examine(explainer: Explainer, x: Tensor, labels: Tensor) -> Entry:
     """One batch: what each term predicts, the predicted logit and its bias, and where that comes from."""
-    linear, bias = explainer.split(x)
+    linear, bias = map(logits_of, explainer.split(x))
     if not isinstance(linear, Tensor) or linear.dim() not in (1, 2) or len(linear) != len(x):
         shape = tuple(linear.shape) if isinstance(linear, Tensor) else type(linear).__name__
         raise TargetError(

@@ -7,11 +7,36 @@ from typing import Annotated
 from torch import nn
 from typer import Argument, BadParameter, Option
 
-from ..loading import IMAGENET_MEAN, IMAGENET_STD, Preparation, load_model, model_file
+from ..loading import (
+    HF,
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    Encoder,
+    Preparation,
+    files_of_model,
+    load_model,
+    load_tokenizer,
+    model_file,
+)
 
-__all__ = ["BatchSize", "ClassNames", "Device", "Inputs", "ModelOptions", "ReadingOptions"]
+__all__ = [
+    "BatchSize",
+    "ClassNames",
+    "Device",
+    "Inputs",
+    "InputsOrTexts",
+    "Mode",
+    "ModelOptions",
+    "ReadingOptions",
+    "Texts",
+]
 
-Inputs = Annotated[list[Path], Argument(help="Images or folders of images, .npy/.npz arrays, .csv/.parquet tables.")]
+INPUTS = "Images or folders of images, .npy/.npz arrays, .csv/.parquet tables"
+
+Inputs = Annotated[list[Path], Argument(help=f"{INPUTS}.")]
+InputsOrTexts = Annotated[list[Path] | None, Argument(help=f"{INPUTS}, .txt files with a text a line.")]
+Texts = Annotated[list[str] | None, Option("--text", help="A text to explain (repeat for more); with --model hf:...")]
+Mode = Annotated[str, Option(help="The linear model of smooth operations: frozen, tangent (the gradient) or half.")]
 ClassNames = Annotated[Path | None, Option(help="Class names, one a line ('id name' finds labels in file names).")]
 BatchSize = Annotated[int, Option(help="Inputs taken at once.", min=1)]
 Device = Annotated[str, Option(help="cpu, cuda, cuda:1, mps, ...")]
@@ -22,22 +47,41 @@ class ModelOptions:
     """Which network."""
 
     model: Annotated[
-        str, Option(help="torchvision:NAME, timm:NAME, package.module:factory, a file net.onnx, or (--trust) net.pt2.")
+        str,
+        Option(
+            help="torchvision:NAME, timm:NAME, hf:FOLDER (transformers), package.module:factory, a file net.onnx, or "
+            "(--trust) net.pt2."
+        ),
     ]
     weights: Annotated[Path | None, Option(help=".safetensors, or .pt/.pth that hold a state dict.")] = None
     trust: Annotated[
         bool,
         Option("--trust", help="Load a .pt2 file, which is a program and can run code: trust its source."),
     ] = False
+    download: Annotated[bool, Option("--download", help="Get a model that hf: names from the Hugging Face hub.")] = (
+        False
+    )
 
     @property
     def files(self) -> list[Path | None]:
         """What is read of the network."""
-        return [model_file(self.model), self.weights]
+        return [model_file(self.model), self.weights, *files_of_model(self.model)]
 
     def load(self, device: str = "cpu") -> nn.Module:
         """The network in eval mode. See `biasprop.loading.load_model`."""
-        return load_model(self.model, self.weights, device, self.trust)
+        return load_model(self.model, self.weights, device, self.trust, self.download)
+
+    @property
+    def is_hf(self) -> bool:
+        """Whether the network is of transformers."""
+        return self.model.startswith(HF)
+
+    def encoder(self, model: nn.Module) -> Encoder | None:
+        """What makes token ids of texts for the network; None where it is not of that kind."""
+        if not self.is_hf:
+            return None
+        tokenizer = load_tokenizer(self.model.removeprefix(HF), self.download)
+        return Encoder(tokenizer, model)
 
 
 @dataclass(frozen=True)

@@ -1,32 +1,44 @@
-"""What files hold: images, arrays and tables as tensors, the names of classes, and models with their weights.
+"""What files hold: images, arrays, tables and texts as tensors, the names of classes, and models with their weights.
 
 Used by the command line, the experiments and the benchmarks. Of the rest of the package it uses only the errors, the
 optional packages (`extras`) and the writing of files.
 """
 
 from .classes import Classes
+from .encoder import Encoder
 from .exported import load_exported
 from .folders import files_of
+from .hf import HF, files_of_model, load_hf, load_tokenizer, output_names, require_logits
 from .items import IMAGENET_MEAN, IMAGENET_STD, LARGEST, Item, Preparation
 from .models import load_model, model_file
 from .onnx_file import load_onnx
-from .reading import batches, count, read
+from .reading import batches, count, has_texts, read
+from .texts import text_items
 from .weights import load_weights
 
 __all__ = [
+    "HF",
     "IMAGENET_MEAN",
     "IMAGENET_STD",
     "LARGEST",
     "Classes",
+    "Encoder",
     "Item",
     "Preparation",
     "batches",
     "count",
     "files_of",
+    "files_of_model",
+    "has_texts",
     "load_exported",
+    "load_hf",
     "load_model",
     "load_onnx",
+    "load_tokenizer",
     "load_weights",
     "model_file",
+    "output_names",
     "read",
+    "require_logits",
+    "text_items",
 ]

@@ -50,7 +50,7 @@ class Classes:
     def name(self, index: Any) -> str:
         """The name of a class, or its number."""
         if isinstance(index, int) and 0 <= index < len(self.names):
-            return self.names[index].split(",")[0]
+            return self.names[index].split(",")[0] or self.names[index]
         return f"output {index}"
 
     def label(self, item: Item) -> int | None:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..errors import FileError, InputError
+from .encoder import Encoder
 
 __all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "LARGEST", "Item", "Preparation", "as_label", "refuse_larger"]
 
@@ -26,7 +27,7 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True)
 class Item:
-    """One example: ``x`` without a batch dimension, and what is needed to show it."""
+    """One example: ``x`` without a batch dimension, of a ``text`` its token ids, and what is needed to show it."""
 
     name: str
     path: Path
@@ -34,6 +35,7 @@ class Item:
     picture: NDArray[Any] | None = None
     feature_names: list[str] | None = None
     label: int | str | None = None
+    text: str | None = None
 
 
 @dataclass(frozen=True)
@@ -46,10 +48,11 @@ class Preparation:
         mean: images: of each channel, subtracted.
         std: images: of each channel, then divided by.
         key: arrays: which one of a file.
-        rows: arrays and tables: which rows.
+        rows: arrays, tables and files of texts: which rows.
         drop: tables: columns to leave out.
         grey: images: read as one channel.
         labels: arrays and tables: the array or column of labels.
+        encoder: texts: makes token ids of them.
     """
 
     resize: int = 256
@@ -61,6 +64,7 @@ class Preparation:
     drop: tuple[str, ...] = ()
     grey: bool = False
     labels: str | None = None
+    encoder: Encoder | None = None
 
     def normalise(self, x: Tensor) -> Tensor:
         """``(x - mean) / std`` per channel, for ``(C, H, W)``.

@@ -1,4 +1,6 @@
-"""Models from a SPEC: ``torchvision:NAME``, ``timm:NAME``, ``package.module:factory``, a file ``.onnx`` or ``.pt2``."""
+"""Models from a SPEC: ``torchvision:NAME``, ``timm:NAME``, ``hf:FOLDER``, ``package.module:factory``, a file ``.onnx``
+or ``.pt2``.
+"""
 
 import importlib
 import sys
@@ -12,13 +14,16 @@ from torch import nn
 
 from ..errors import CaptureError
 from .exported import load_exported
+from .hf import load_hf
 from .onnx_file import load_onnx
 from .weights import load_weights
 
 __all__ = ["load_model", "model_file"]
 
 
-def load_model(spec: str, weights: Path | None = None, device: str = "cpu", trust: bool = False) -> nn.Module:
+def load_model(
+    spec: str, weights: Path | None = None, device: str = "cpu", trust: bool = False, download: bool = False
+) -> nn.Module:
     """The model that ``spec`` means, in eval mode on ``device``.
 
     Args:
@@ -27,13 +32,14 @@ def load_model(spec: str, weights: Path | None = None, device: str = "cpu", trus
             download their pretrained weights.
         device: e.g. ``"cpu"`` or ``"cuda"``.
         trust: that a ``.pt2`` file, which is a program, may run code.
+        download: whether a model that ``hf:`` names may be downloaded.
 
     Raises:
         FileError: a file is missing, damaged, unsafe, not trusted, or does not fit the model.
         CaptureError: the spec names no model, or the device does not exist.
         MissingExtra: a package that this kind of model needs is not installed.
     """
-    model = _build(spec, weights is None, trust)
+    model = _build(spec, weights is None, trust, download)
     values = (*model.named_parameters(), *model.named_buffers())
     empty = [name for name, tensor in values if tensor.is_meta]
     if empty:
@@ -58,15 +64,15 @@ def model_file(spec: str) -> Path | None:
     return Path(spec) if Path(spec).suffix.lower() in (".pt2", ".onnx") else None
 
 
-def _build(spec: str, pretrained: bool, trust: bool) -> nn.Module:
+def _build(spec: str, pretrained: bool, trust: bool, download: bool) -> nn.Module:
     file = model_file(spec)
     if file is not None:
         return load_onnx(file) if file.suffix.lower() == ".onnx" else load_exported(file, trust)
     library, _, name = spec.partition(":")
     if not name:
         raise CaptureError(
-            f"Unknown model {spec!r}: use torchvision:NAME, timm:NAME, package.module:factory, a file net.onnx, or a "
-            "torch.export file net.pt2. Files .pt, .pth and .safetensors hold weights, for --weights."
+            f"Unknown model {spec!r}: use torchvision:NAME, timm:NAME, hf:FOLDER, package.module:factory, a file "
+            "net.onnx, or a torch.export file net.pt2. Files .pt, .pth and .safetensors hold weights, for --weights."
         )
     match library:
         case "torchvision":
@@ -75,6 +81,10 @@ def _build(spec: str, pretrained: bool, trust: bool) -> nn.Module:
             timm = _import("timm", "pip install 'biasprop[vision]'")
             _known(spec, name.partition(".")[0], timm.list_models() if name.isprintable() and ":" not in name else ())
             return _guarded(spec, lambda: timm.create_model(name, pretrained=pretrained))
+        case "hf":
+            if not pretrained:
+                raise CaptureError(f"{spec} comes with its own weights: leave out --weights.")
+            return load_hf(name, download)
     if "" not in sys.path:
         sys.path.insert(0, "")
     factory = getattr(_import(library, "run from the folder that holds it"), name, None)

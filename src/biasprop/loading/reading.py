@@ -1,15 +1,15 @@
 """Every example of files and folders, in order, whatever kind they are: one line here for a further kind."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import arrays, tables
+from . import arrays, tables, texts
 from .folders import files_of
 from .images import read_image
 from .items import Item, Preparation
 
-__all__ = ["batches", "count", "read"]
+__all__ = ["batches", "count", "has_texts", "read"]
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,14 @@ def _one_image(path: Path, preparation: Preparation) -> Iterator[Item]:
 IMAGE = _Kind(lambda path, preparation: 1, _one_image)
 ARRAY = _Kind(arrays.count_rows, arrays.array_items)
 TABLE = _Kind(tables.count_rows, tables.table_items)
-KINDS = {".npy": ARRAY, ".npz": ARRAY, ".csv": TABLE, ".parquet": TABLE}  # anything else is read as an image
+TEXT = _Kind(texts.count_lines, texts.line_items)
+KINDS = {
+    ".npy": ARRAY,
+    ".npz": ARRAY,
+    ".csv": TABLE,
+    ".parquet": TABLE,
+    ".txt": TEXT,
+}  # anything else is read as an image
 
 
 def count(inputs: Sequence[Path], preparation: Preparation, skip: Path | None = None) -> int:
@@ -52,11 +59,14 @@ def read(inputs: Sequence[Path], preparation: Preparation, skip: Path | None = N
         yield from _kind(path).items(path, preparation)
 
 
-def batches(items: Iterator[Item], size: int) -> Iterator[list[Item]]:
-    """At most ``size`` consecutive items of one shape: the order stays, whatever the size."""
+def batches(items: Iterable[Item], size: int, pads: bool = False) -> Iterator[list[Item]]:
+    """At most ``size`` consecutive items: the order stays, whatever the size.
+
+    Those of a batch have one shape; texts, which are padded to one, are together if ``pads``, and else alone.
+    """
     batch: list[Item] = []
     for item in items:
-        if batch and item.x.shape != batch[0].x.shape:
+        if batch and not _together(batch[0], item, pads):
             yield batch
             batch = []
         batch.append(item)
@@ -65,6 +75,17 @@ def batches(items: Iterator[Item], size: int) -> Iterator[list[Item]]:
             batch = []
     if batch:
         yield batch
+
+
+def has_texts(inputs: Sequence[Path]) -> bool:
+    """Whether some of the files hold texts."""
+    return any(_kind(path) is TEXT for path in inputs)
+
+
+def _together(one: Item, other: Item, pads: bool) -> bool:
+    if one.text is None or other.text is None:
+        return one.text is other.text and one.x.shape == other.x.shape
+    return pads
 
 
 def _kind(path: Path) -> _Kind:

@@ -3,8 +3,9 @@
 Uses `biasprop.results` and sees nothing else; matplotlib is imported when a picture is drawn.
 """
 
-from .picture import CLIP, COLOURS, draw, highlight
-from .style import BLUE, GREY, RED
+from .picture import CLIP, draw, highlight
+from .printable import shown
+from .style import BLUE, COLOURS, GREY, RED
 from .summary import equation, feature_name, summarize
 
 __all__ = [
@@ -17,5 +18,6 @@ __all__ = [
     "equation",
     "feature_name",
     "highlight",
+    "shown",
     "summarize",
 ]

@@ -1,4 +1,4 @@
-"""Pictures of an explanation: heat maps for images, bars for tabular features.
+"""Pictures of an explanation: heat maps for images, words for texts (`word_picture`), bars for tabular features.
 
 Colour scales are symmetric about zero, in the units of f(x); red adds, blue takes away. Each map has a scale of its
 own, written beside it: b is often spread over the whole image where w * x is concentrated, or the other way round.
@@ -10,19 +10,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import InputError
-from ..results import Decomposition, Part, patches
+from ..results import Decomposition, Part, Tokenizer, patches, tokens_of
 from .amounts import draw_equation, draw_sources
-from .style import BLUE, GREY, RED, Array, figure_of, plain, rgb
+from .style import BLUE, COLOURS, GREY, NAMES, RED, Array, figure_of, plain, rgb
 from .summary import equation, feature_name
+from .word_picture import draw_words
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["CLIP", "COLOURS", "draw", "highlight"]
+__all__ = ["CLIP", "draw", "highlight"]
 
-COLOURS = "RdBu_r"  # colour-blind safe, symmetric
 CLIP = 99.5  # percentile at which pixel maps are clipped, so that single winners do not blank the rest
-NAMES = ("w * x", "beta", "w * x + beta")
 
 
 def draw(
@@ -35,12 +34,13 @@ def draw(
     feature_names: Sequence[str] | None = None,
     patch: int | None = None,
     top: float = 0.1,
+    tokenizer: Tokenizer | None = None,
 ) -> "Figure":
     """Draw one example.
 
     Images, and hidden tensors with two spatial dimensions, give a panel: the image; maps of ``w * x``, ``beta`` and
     their sum (channels summed); their sums over patches laid over the image; and the ``top`` share of features with
-    the largest magnitude. Everything else gives one bar per feature.
+    the largest magnitude. Texts give their words, coloured. Everything else gives one bar per feature.
 
     Args:
         explanation: what to draw.
@@ -51,6 +51,7 @@ def draw(
         feature_names: names of tabular features.
         patch: side of the patches in pixels; default: about a sixteenth of the image.
         top: share of features in the last row.
+        tokenizer: of a text: puts its tokens together to words; without it their ids are drawn.
 
     Returns:
         A matplotlib ``Figure`` that belongs to no window; save it with ``figure.savefig``.
@@ -68,6 +69,10 @@ def draw(
     chosen = explanation.parts[part]
     heading = equation(explanation, example)
     heading = f"{title}\n{heading}" if title else heading
+    texts = tokens_of(explanation.parts, explanation.ids, explanation.axis)
+    text = next((one for one in texts if part in one.parts), None)
+    if text is not None:
+        return draw_words(explanation, text, example, heading, tokenizer)
     tensors = (chosen.value, chosen.product[0], chosen.beta[0])
     values, w, beta = (_example(chosen, t, example) for t in tensors)
     if values.ndim in (2, 3) and min(values.shape[-2:]) > 1:

@@ -11,11 +11,15 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["BLUE", "GREY", "RED", "Array", "figure_of", "open_frame", "plain", "rgb"]
+__all__ = ["BLUE", "COLOURS", "GREY", "NAMES", "RED", "Array", "figure_of", "open_frame", "plain", "rgb"]
 
 Array = NDArray[np.float64]
 
 RED, BLUE, GREY = "#b2182b", "#2166ac", "#555555"
+
+COLOURS = "RdBu_r"  # of maps: colour-blind safe, symmetric
+
+NAMES = ("w * x", "beta", "w * x + beta")
 
 
 def figure_of(**options: Any) -> "Figure":

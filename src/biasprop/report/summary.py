@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from ..results import Decomposition, Part
+from ..results import Decomposition, Part, Tokenizer, tokens_of
+from .token_table import token_table
 
 __all__ = ["equation", "feature_name", "summarize"]
 
@@ -34,19 +35,18 @@ def summarize(
     feature_names: Sequence[str] | None = None,
     examples: int = 3,
     features: int = 5,
+    tokenizer: Tokenizer | None = None,
 ) -> str:
     """See `biasprop.Explanation.summary`."""
     if explanation.several:
-        return _several(explanation, feature_names, examples, features)
+        return _several(explanation, feature_names, examples, features, tokenizer)
     n = len(explanation)
-    temperature = explanation.temperature
-    rule = explanation.rule + (f", T = {temperature:g}" if temperature not in (None, 1) else "")
-    lines = [f"Explanation of {n} prediction{'s' if n != 1 else ''} ({rule})"]
+    lines = [f"Explanation of {n} prediction{'s' if n != 1 else ''} ({_method(explanation)})"]
     for i in range(min(n, examples)):
         target = explanation.target
         chosen = target[i] if isinstance(target, list) and target else target if isinstance(target, str) else ""
         lines.append(f"  example {i}{f', target {chosen}' if chosen != '' else ''}: {equation(explanation, i)}")
-        lines += [f"    {line}" for line in _largest(explanation, i, feature_names, features)]
+        lines += [f"    {line}" for line in _received(explanation, i, feature_names, features, tokenizer)]
         lost, kept = explanation.unattributed[i].item(), explanation.withheld[i].item()
         lines += [f"    {lost:.4g} of b reaches no input (unattributed)"] if lost else []
         lines += [f"    {kept:.4g} of b withheld: its sources were left out"] if kept else []
@@ -57,19 +57,51 @@ def summarize(
     return "\n".join(lines)
 
 
-def _several(explanation: Decomposition[Any], names: Sequence[str] | None, examples: int, features: int) -> str:
+def _method(explanation: Decomposition[Any]) -> str:
+    """Rule, temperature where it matters, and linearization."""
+    temperature = explanation.temperature
+    scaled = [f"T = {temperature:g}"] if temperature not in (None, 1) else []
+    return ", ".join([explanation.rule, *scaled, explanation.linearization])
+
+
+def _several(
+    explanation: Decomposition[Any],
+    names: Sequence[str] | None,
+    examples: int,
+    features: int,
+    tokenizer: Tokenizer | None,
+) -> str:
     """One text for each target, the first few."""
     targets = explanation.output.shape[1]
-    texts = [summarize(explanation.for_target(j), names, examples, features) for j in range(min(targets, 3))]
+    shown = [explanation.for_target(j) for j in range(min(targets, 3))]
+    texts = [summarize(one, names, examples, features, tokenizer) for one in shown]
     more = [f"... and {targets - 3} more targets"] if targets > 3 else []
     return "\n".join([f"{targets} targets", *texts, *more])
 
 
-def _largest(explanation: Decomposition[Any], example: int, names: Sequence[str] | None, count: int) -> list[str]:
+def _received(
+    explanation: Decomposition[Any],
+    example: int,
+    names: Sequence[str] | None,
+    count: int,
+    tokenizer: Tokenizer | None,
+) -> list[str]:
+    """The tokens of texts, and the largest features of everything else."""
+    texts = tokens_of(explanation.parts, explanation.ids, explanation.axis)
+    lines = []
+    for text in texts:
+        lines += [f"{explanation.parts[text.parts[0]].name}:"] if len(texts) > 1 else []
+        lines += token_table(text, example, tokenizer)
+    embedded = {i for text in texts for i in text.parts}
+    others = [part for i, part in enumerate(explanation.parts) if i not in embedded]
+    return lines + _largest(others, example, len(explanation), names, count)
+
+
+def _largest(parts: Sequence[Part], example: int, examples: int, names: Sequence[str] | None, count: int) -> list[str]:
     """The features with the largest complete attribution."""
     found = []
-    for part in explanation.parts:
-        w, beta = (part.by_example(values, len(explanation))[0, example] for values in (part.product, part.beta))
+    for part in parts:
+        w, beta = (part.by_example(values, examples)[0, example] for values in (part.product, part.beta))
         top = (w + beta).abs().topk(min(count, w.numel())).indices
         found += [(part, int(k), w[k].item(), beta[k].item()) for k in top]
     found.sort(key=lambda one: -abs(one[2] + one[3]))

@@ -11,6 +11,8 @@ from .part import Part
 from .regions import Regions, patches, sum_regions
 from .sources import BiasSource, Sources
 from .targets import TargetAxis
+from .tokens import Tokens, tokens_of
+from .words import Tokenizer, Words, token_texts
 
 __all__ = [
     "BiasSource",
@@ -19,9 +21,14 @@ __all__ = [
     "Regions",
     "Sources",
     "TargetAxis",
+    "Tokenizer",
+    "Tokens",
+    "Words",
     "patches",
     "read_decomposition",
     "require_complete",
     "sum_regions",
+    "token_texts",
+    "tokens_of",
     "write_decomposition",
 ]

@@ -13,6 +13,7 @@ from .decomposition import Decomposition
 from .part import Part
 from .sources import BiasSource
 from .targets import TargetAxis
+from .tokens import distinct
 
 __all__ = ["FORMAT", "read_decomposition", "write_decomposition"]
 
@@ -37,6 +38,8 @@ def write_decomposition(found: Decomposition[Any], path: str | PathLike[str]) ->
     for i, part in enumerate(found.parts):
         weight, beta = (found.axis.outward(t, part.batch_dim) for t in (part.weight, part.beta))
         tensors |= {f"{i}.value": part.value, f"{i}.weight": weight, f"{i}.beta": beta}
+    texts = distinct(found.ids)
+    tensors |= {f"ids.{k}": ids for k, ids in enumerate(texts)}
     header = {
         "names": [p.name for p in found.parts],
         "batch_dims": [p.batch_dim for p in found.parts],
@@ -46,6 +49,8 @@ def write_decomposition(found: Decomposition[Any], path: str | PathLike[str]) ->
         "rule": found.rule,
         "temperature": None if found.temperature is None else repr(found.temperature),  # JSON knows no infinity
         "target": found.target,
+        "linearization": found.linearization,
+        "ids": [None if one is None else next(k for k, t in enumerate(texts) if t is one) for one in found.ids],
     }
     write_tensors(path, FORMAT, tensors, header)
 
@@ -92,6 +97,8 @@ def _made(header: dict[str, Any], tensors: dict[str, Tensor], kind: type[D]) -> 
         axis=axis,
         rule=header["rule"],
         temperature=None if temperature is None else float(temperature),
+        linearization=header.get("linearization", "tangent"),
+        ids=tuple(None if k is None else tensors[f"ids.{k}"] for k in header.get("ids", [])),
     )
 
 

@@ -24,9 +24,12 @@ def require_consistent(header: Mapping[str, Any], tensors: Mapping[str, Tensor])
         KeyError: a value or a tensor is missing.
     """
     _require_header(header)
-    expected = {*ALL, "sources", *(f"{i}.{what}" for i in range(len(header["names"])) for what in EACH)}
+    texts = {f"ids.{k}" for k in header.get("ids", []) if k is not None}
+    expected = {*ALL, "sources", *(f"{i}.{what}" for i in range(len(header["names"])) for what in EACH), *texts}
     _require(set(tensors) == expected, f"its tensors are {sorted(tensors)}, not {sorted(expected)}"[:500])
     for name, tensor in tensors.items():
+        if name in texts:
+            continue
         right = tensor.dtype in (torch.float32, torch.float64)
         _require(right, f"{name!r} is {tensor.dtype}, and must be float32 or float64")
         _require(bool(tensor.isfinite().all()), f"{name!r} holds NaN or infinite values")
@@ -37,6 +40,9 @@ def require_consistent(header: Mapping[str, Any], tensors: Mapping[str, Tensor])
     _require_shape("sources", tensors, torch.Size((*output, len(header["sources"]))))
     for i, dim in enumerate(header["batch_dims"]):
         _require_part(i, dim, tensors, output)
+    for k in header.get("ids", []):
+        if k is not None:
+            _require_ids(f"ids.{k}", tensors[f"ids.{k}"], output[0])
     several = len(output) == 2
     chosen = header["target"] if several else [header["target"]]
     count = len(chosen) if isinstance(chosen, list) else 0
@@ -56,6 +62,10 @@ def _require_header(header: Mapping[str, Any]) -> None:
     pairs = all(isinstance(one, list) and len(one) == 2 and all(map(_is_text, one)) for one in header["sources"])
     _require(pairs, "a source is no pair of a name and an operation")
     temperature = header["temperature"]
+    _require(_is_text(header.get("linearization", "")), "its linearization is no text, or is too long")
+    ids = header.get("ids", [])
+    listed = isinstance(ids, list) and all(k is None or type(k) is int for k in ids)
+    _require(listed and len(ids) in (0, len(names)), "its ids are not one number, or none, for each name")
     _require(temperature is None or _is_text(temperature), "its temperature is no number")
     float(temperature or 0)  # says itself what is wrong
 
@@ -69,6 +79,14 @@ def _require_part(i: int, dim: int, tensors: Mapping[str, Tensor], output: torch
     faced = torch.Size([*shape[: dim + 1], *output[1:], *shape[dim + 1 :]])
     for what in ("weight", "beta"):
         _require_shape(f"{i}.{what}", tensors, faced)
+
+
+def _require_ids(name: str, ids: Tensor, examples: int) -> None:
+    right = ids.dtype in (torch.int32, torch.int64) and ids.numel() > 0 and int(ids.min()) >= 0
+    _require(right, f"{name!r} holds no ids")
+    _require(
+        ids.dim() > 1 and len(ids) == examples, f"{name!r} of shape {tuple(ids.shape)} is not of {examples} examples"
+    )
 
 
 def _require_shape(name: str, tensors: Mapping[str, Tensor], shape: torch.Size) -> None:

@@ -12,6 +12,7 @@ from .part import Part
 from .regions import Regions, sum_regions
 from .sources import BiasSource, Sources
 from .targets import TargetAxis, X
+from .tokens import Tokens, cut_ids, tokens_of
 
 __all__ = ["Decomposition"]
 
@@ -91,6 +92,21 @@ class Decomposition(Generic[X]):
         return self._collect(lambda p: p.product + p.beta)
 
     @property
+    def tokens(self) -> Tokens | tuple[Tokens, ...]:
+        """The attributions of a text, one number for each token; a tuple for several texts.
+
+        Raises:
+            InputError: nothing in this explanation is a text.
+        """
+        found = tokens_of(self.parts, self.ids, self.axis)
+        if not found:
+            raise InputError(
+                "This explanation has no tokens: they are there where x holds token ids, with one embedding for each, "
+                "and not at hidden tensors. Use its attribution."
+            )
+        return found[0] if len(found) == 1 else found
+
+    @property
     def output(self) -> Tensor:
         """f(x) of the target, ``(N,)``."""
         return self.axis.outward(self.values)
@@ -160,6 +176,7 @@ class Decomposition(Generic[X]):
             self._cut(lambda values: values[:, one]),
             parts=tuple(part.of_example(i, len(self)) for part in self.parts),
             axis=replace(self.axis, chosen=chosen),
+            ids=cut_ids(self.ids, i),
         )
 
     def for_target(self, j: int) -> Self:

@@ -4,19 +4,21 @@ import json
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 import torch
 from torch import Tensor
 from typer import Option, Typer
 
+from ...attribution import Explainer
 from ...auditing import Audit
 from ...auditing import audit as run
 from ...errors import InputError
 from ...files import make_folder, write_atomically
 from ...loading import Classes, Preparation, batches, count, read
+from ...modes import DEFAULT, Linearization
 from ..groups import with_groups
-from ..options import BatchSize, ClassNames, Device, Inputs, ModelOptions, ReadingOptions
+from ..options import BatchSize, ClassNames, Device, Inputs, Mode, ModelOptions, ReadingOptions
 from ..outputs import Sources
 from ..screen import say, shown
 
@@ -62,6 +64,7 @@ def audit(
     output: Annotated[
         Path, Option("--output", "-o", help="Folder for audit.json, audit.png and the state to go on from.")
     ] = Path("biasprop-audit"),
+    linearization: Mode = DEFAULT,
     classes: ClassNames = None,
     reading: ReadingOptions,
     batch_size: BatchSize = 16,
@@ -77,7 +80,8 @@ def audit(
     names = Classes.read(classes) if classes is not None else Classes.of_folders(data, output)
     folder = make_folder(output)
     loader = _Labelled(data, how, names, batch_size, folder)
-    found = run(network.load(device), loader, state=folder / "audit.safetensors")
+    explainer = Explainer(network.load(device), linearization=cast(Linearization, linearization))
+    found = run(explainer, loader, state=folder / "audit.safetensors")
     _write(found, folder, network.model, data)
     say(found)
     say(f"audit.json and audit.png in {folder}")

@@ -1,11 +1,12 @@
-"""``biasprop explain``: explain images, arrays or table rows with a model, print what a person can repeat, draw it."""
+"""``biasprop explain``: explain images, arrays, rows or texts with a model, print what one can repeat, draw it."""
 
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import numpy as np
 import torch
@@ -15,13 +16,26 @@ from torch import Tensor
 from typer import BadParameter, Option, Typer
 
 from ...attribution import Explainer, Explanation
-from ...auditing import TERMS, predicted_classes
+from ...auditing import TERMS, logits_of, predicted_classes
 from ...errors import InputError
 from ...files import make_folder, write_atomically
-from ...loading import Classes, Item, batches, count, read
+from ...loading import (
+    Classes,
+    Encoder,
+    Item,
+    batches,
+    count,
+    has_texts,
+    output_names,
+    read,
+    require_logits,
+    text_items,
+)
+from ...modes import DEFAULT, Linearization
 from ...report import equation
+from ...results import token_texts, tokens_of
 from ..groups import with_groups
-from ..options import BatchSize, ClassNames, Device, Inputs, ModelOptions, ReadingOptions
+from ..options import BatchSize, ClassNames, Device, InputsOrTexts, Mode, ModelOptions, ReadingOptions, Texts
 from ..outputs import Sources, folded
 from ..screen import say, shown
 
@@ -37,12 +51,14 @@ def register(app: Typer) -> None:
 
 @with_groups
 def explain(
-    inputs: Inputs,
-    network: ModelOptions,
+    inputs: InputsOrTexts = None,
     *,
+    network: ModelOptions,
+    text: Texts = None,
     target: Annotated[str, Option(help="Which output: 'predicted' or an index such as 3 or 0,1.")] = "predicted",
     rule: Annotated[str, Option(help="bias1 (compensation), bias2 (equal share), bias3 (positive share).")] = "bias1",
     temperature: Annotated[float, Option(help="T of bias1 and bias2.")] = 1.0,
+    linearization: Mode = DEFAULT,
     sources: Annotated[list[str] | None, Option(help="Only bias sources that match, e.g. 'features.*'.")] = None,
     output: Annotated[Path, Option("--output", "-o", help="Folder for pictures and summary.json.")] = Path(
         "biasprop-out"
@@ -56,20 +72,29 @@ def explain(
     device: Device = "cpu",
 ) -> None:
     """Explain predictions: how much comes from the inputs through the weights, and how much through the bias."""
+    paths, texts = inputs or [], text or []
+    if not paths and not texts:
+        raise BadParameter("there is nothing to explain: give files, or --text")
     how = reading.preparation()
     index = _target(target)
-    files = Sources.of(inputs, output, *network.files, classes)
+    files = Sources.of(paths, output, *network.files, classes)
     files.refuse(output / "summary.json")
-    found = _Results(output, Classes.read(classes), pictures, patch, save)
-    total = count(inputs, how, output)
+    total = len(texts) + count(paths, how, output)
     folder = make_folder(output)
-    explainer = Explainer(network.load(device))
+    explainer = Explainer(network.load(device), linearization=cast(Linearization, linearization))
+    encoder = network.encoder(explainer.model) if texts or has_texts(paths) else None
+    how = replace(how, encoder=encoder)
+    names = Classes.read(classes) if classes else Classes(output_names(explainer.model))
+    found = _Results(output, names, pictures, patch, save, encoder)
+    items = _unique(chain(text_items(texts, how), read(paths, how, folder)), found.taken(files))
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     try:
         with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
             task = progress.add_task("explaining", total=total)
-            for batch in batches(_unique(read(inputs, how, folder), found.taken(files)), batch_size):
-                x = torch.stack([item.x for item in batch]).to(device)
+            for batch in batches(items, batch_size, encoder is not None and encoder.pads):
+                x = _together(batch, encoder, device)
+                if network.is_hf and not found.rows:
+                    require_logits(explainer.model, x)
                 explanation = explainer(x, index, rule, temperature, sources=sources)
                 found.count_correct(explainer, x, batch)
                 for i, item in enumerate(batch):
@@ -78,6 +103,14 @@ def explain(
     finally:  # what is done is kept, also when a later input is bad
         found.write()
     found.report()
+
+
+def _together(batch: list[Item], encoder: Encoder | None, device: str) -> Any:
+    """What the model takes of a batch: a tensor, or of texts a mapping."""
+    texts = [item.text for item in batch if item.text is not None]
+    if encoder is None or not texts:
+        return torch.stack([item.x for item in batch]).to(device)
+    return {name: tensor.to(device) for name, tensor in encoder.batch(texts).items()}
 
 
 @dataclass
@@ -92,6 +125,7 @@ class _Results:
     pictures: int | None
     patch: int | None
     save: bool
+    encoder: Encoder | None = None
     rows: list[dict[str, Any]] = field(default_factory=list)
     correct: dict[str, int] = field(default_factory=lambda: dict.fromkeys(TERMS, 0))
     labelled: int = 0
@@ -101,13 +135,13 @@ class _Results:
         kinds = [".png"] * (self.pictures != 0) + [".safetensors"] * self.save
         return lambda name: any(self.folder / f"{name}{kind}" in files for kind in kinds)
 
-    def count_correct(self, explainer: Explainer, x: Tensor, batch: list[Item]) -> None:
+    def count_correct(self, explainer: Explainer, x: Any, batch: list[Item]) -> None:
         """Which class each part of the network alone would predict (the paper's Table 1), where labels are known."""
         labels = [self.names.label(item) for item in batch]
         known = [i for i, label in enumerate(labels) if label is not None]
         if not known:
             return
-        linear, bias = explainer.split(x[known])
+        linear, bias = map(logits_of, explainer.split(x[known]))
         if not isinstance(linear, Tensor) or linear.dim() != 2:
             return  # not a classifier
         truth = torch.tensor([labels[i] for i in known], device=x.device)
@@ -116,30 +150,61 @@ class _Results:
             self.correct[name] += n
         self.labelled += len(known)
 
-    def add(self, explanation: Explanation[Tensor], i: int, item: Item) -> None:
+    def add(self, explanation: Explanation[Any], i: int, item: Item) -> None:
         """Example ``i``, which explains the item: a row of the summary, a line, a picture, a file."""
         chosen = explanation.target[i] if isinstance(explanation.target, list) and explanation.target else 0
         label = self.names.label(item)
         row = {
             "name": item.name,
-            "target": self.names.name(chosen),
+            "target": self._output_name(chosen, item),
             "output": explanation.output[i].item(),
             "bias": explanation.bias[i].item(),
             "unattributed": explanation.unattributed[i].item(),
             "completeness_error": explanation.completeness_error[i].item(),
             "equation": equation(explanation, i),
             **({"label": self.names.name(label)} if label is not None else {}),
+            **self._words(explanation.example(i), item),
         }
         title = shown(f"{item.name}: {row['target']}")
         if self.pictures is None or len(self.rows) < self.pictures:
-            names = None if item.feature_names is None else [shown(name) for name in item.feature_names]
-            figure = explanation.plot(i, title=title, image=item.picture, feature_names=names, patch=self.patch)
+            figure = explanation.plot(i, title=title, **self._look(item))
             write_atomically(self.folder / f"{item.name}.png", partial(figure.savefig, dpi=110))
         self.rows.append(row)
         if len(self.rows) <= LINES:
             say(f"{title}, {row['equation']}")
+            self._say_largest(row.get("words", []))
         if self.save:
             explanation.example(i).save(self.folder / f"{item.name}.safetensors")
+
+    def _output_name(self, chosen: Any, item: Item) -> str:
+        """What the explained output means: a class, or the token that continues a text."""
+        if self.encoder is None or item.text is None or not isinstance(chosen, tuple):
+            return self.names.name(chosen)
+        return self.names.name(chosen[-1]) if self.names.names else token_texts(chosen[-1:], self.encoder.tokenizer)[0]
+
+    def _look(self, item: Item) -> dict[str, Any]:
+        """How it is drawn."""
+        if self.encoder is not None and item.text is not None:
+            return {"tokenizer": self.encoder.tokenizer}
+        names = None if item.feature_names is None else [shown(name) for name in item.feature_names]
+        return {"image": item.picture, "feature_names": names, "patch": self.patch}
+
+    def _words(self, one: Explanation[Any], item: Item) -> dict[str, Any]:
+        """Of a text: itself, and what its words have received."""
+        if self.encoder is None or item.text is None:
+            return {}
+        rows = []
+        for text in tokens_of(one.parts, one.ids, one.axis):
+            words = text.words_of(0, self.encoder.tokenizer)
+            amounts = zip(words.texts, words.weight_attribution.tolist(), words.bias_attribution.tolist(), strict=True)
+            rows += [{"word": word, "weight": w, "bias": beta} for word, w, beta in amounts]
+        return {"text": item.text, "words": rows}
+
+    def _say_largest(self, words: list[dict[str, Any]], most: int = 6) -> None:
+        """The words that have received most."""
+        order = sorted(words, key=lambda word: -abs(word["weight"] + word["bias"]))[:most]
+        if order:
+            say("  " + ", ".join(f"{shown(word['word'])} {word['weight'] + word['bias']:+.3g}" for word in order))
 
     def write(self) -> None:
         """summary.json, if there is anything to sum up."""
