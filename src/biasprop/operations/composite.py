@@ -219,7 +219,7 @@ def bilinear(u: Tensor, v: Tensor, weight: Tensor, bias: Any = None) -> Tensor:
     """``sum_ij u_i W_ij v_j + bias``: a linear layer, and a product with the other factor."""
     outs, width, other = weight.shape
     rows = F.linear(u, weight.transpose(1, 2).reshape(outs * other, width)).unflatten(-1, (outs, other))
-    out = (rows * v.unsqueeze(-2)).sum(-1)
+    out: Tensor = (rows * v.unsqueeze(-2)).sum(-1)
     return out if bias is None else out + bias
 
 
