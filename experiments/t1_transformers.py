@@ -3,15 +3,19 @@
 from dataclasses import dataclass, replace
 from statistics import median
 from time import perf_counter
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
+from matplotlib import colormaps
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from torch import Tensor
 
 import biasprop
 from biasprop.progress import track
+from biasprop.report import COLOURS
 
 from .intervals import mean_interval
 from .maps import Array, picture_of, scale_bar, show_map, size_of
@@ -23,7 +27,7 @@ from .training import accuracy
 
 __all__ = ["EXPERIMENT"]
 
-MODES = ("tangent", "half", "frozen")
+MODES: tuple[Literal["tangent", "half", "frozen"], ...] = ("tangent", "half", "frozen")
 RULES = ("bias1", "bias2", "bias3")
 SHOWN = {
     "gradient * input": "gradient\n* input",
@@ -324,18 +328,14 @@ def _sentences_and_maps(
     return figure
 
 
-def _line_of_tokens(axis: Any, line: float, tokens: list[str], values: Array) -> float:
+def _line_of_tokens(axis: Axes, line: float, tokens: list[str], values: Array) -> float:
     """Draw them, each as wide as it has letters; where the line ends."""
-    from matplotlib.patches import Rectangle
-
-    from .maps import COLOURS
-
     x = 0.0
     for token, value in zip(tokens, values, strict=True):
         word = token.removeprefix("##")
         x += 0.3 * (word == token)  # parts of a word touch
         width = len(word) + 0.8
-        shade = COLOURS((np.clip(value, -1, 1) + 1) / 2)
+        shade = colormaps[COLOURS](float(np.clip(value, -1, 1) + 1) / 2)
         axis.add_patch(Rectangle((x, line - 0.44), width, 0.88, color=shade, linewidth=0))
         dark = float(np.dot(shade[:3], (0.299, 0.587, 0.114))) < 0.5
         axis.text(
@@ -356,8 +356,8 @@ def report(figures: dict[str, Any]) -> str:
     """For the results page."""
     lines = [
         "Neither paper has this. *Gain* is the area under the insertion curve minus that under the deletion curve "
-        f"({figures['steps']} steps; the symmetric relevance gain): patches or tokens in the order of the sum of the map "
-        "in them, of the predicted class; 0 is a random order, higher is better. It is measured on the class's "
+        f"({figures['steps']} steps; the symmetric relevance gain): patches or tokens in the order of the sum of the "
+        "map in them, of the predicted class; 0 is a random order, higher is better. It is measured on the class's "
         "*probability*, as insertion and deletion are elsewhere on this page: bounded, so that no single example "
         "decides; and on its *logit*, which is what the maps add up to. What is taken away is replaced: in images by "
         "the mean colour (zero, as the network sees it) or by a blur; in sentences by `[MASK]`, or it is hidden from "
@@ -373,8 +373,8 @@ def _gains(title: str, row: dict[str, Any]) -> list[str]:
     columns = list(next(iter(row["methods"].values())))
     best = {column: max(found[column]["gain"][0] for found in row["methods"].values()) for column in columns}
     lines = [
-        f"**{title}** ({row['origin']}; {row['accuracy']:.1f} % of {row['accuracy of']} right; {row['count']} examples, "
-        f"player: a {row['player']})",
+        f"**{title}** ({row['origin']}; {row['accuracy']:.1f} % of {row['accuracy of']} right; {row['count']} "
+        f"examples, player: a {row['player']})",
         "",
         f"| method | {' | '.join(f'gain, {column}' for column in columns)} |",
         f"|---|{'---|' * len(columns)}",
@@ -431,8 +431,8 @@ def _verdict(figures: dict[str, Any]) -> str:
 def _limits(figures: dict[str, Any]) -> str:
     return (
         "`frozen: w*x` is the map of CP-LRP, `half: w*x` that of AttnLRP's uniform rule; in tangent mode `w*x` is "
-        "gradient * input. The maps with beta are complete: with what is unattributed they add up to the logit. What is "
-        "unattributed has no way back to an input: bias at units that no input reaches, such as a class token before "
+        "gradient * input. The maps with beta are complete: with what is unattributed they add up to the logit. What "
+        "is unattributed has no way back to an input: bias at units that no input reaches, such as a class token before "
         "the first attention. A gain measures how well a map *orders* players; it does not measure whether its amounts "
         "are right, and it depends on the replacement: both are given. A logit's curve may rise when an image is "
         f"taken away. Sentences have at most {figures['longest']} tokens."
@@ -442,7 +442,7 @@ def _limits(figures: dict[str, Any]) -> str:
 EXPERIMENT = Experiment(
     title="Maps of transformers",
     config=Config(),
-    smoke=Config(networks=(FASHION_VIT, CIFAR_VIT), examples=4, steps=2, ig=2, shown=2, batch=2, repetitions=1),
+    smoke=Config(networks=(FASHION_VIT,), examples=4, steps=2, ig=2, shown=2, batch=2, repetitions=1),
     run=run,
     report=report,
 )
