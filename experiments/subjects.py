@@ -151,6 +151,7 @@ class Subject:
         return self.classes[index] if index < len(self.classes) else str(index)
 
 
+CIFAR_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 SHAREABLE = ("mnist", "fashion_mnist")  # CC BY-SA 3.0, MIT
 NAMES = {
     "vgg11": "VGG-11",
@@ -188,6 +189,8 @@ def of_checkpoint(checkpoint: Checkpoint) -> Subject:
     weights = None if checkpoint.weights is None else DATA / checkpoint.weights
     model = load_model(checkpoint.model, weights)
     classes, ids = _classes(checkpoint.classes)
+    if checkpoint.classes is None and checkpoint.images.startswith("cifar10"):
+        classes = CIFAR_CLASSES
     data: Dataset[Any]
     if ".npz:" in checkpoint.images:
         file, x, y = checkpoint.images.split(":")

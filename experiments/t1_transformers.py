@@ -18,7 +18,7 @@ from biasprop.progress import track
 from biasprop.report import COLOURS
 
 from .intervals import mean_interval
-from .maps import Array, picture_of, scale_bar, show_map, size_of
+from .maps import Array, picture_of, scale_bar, size_of
 from .players import VALUES, ImagePlayers, Players, TokenPlayers, areas, gradient, integrated_gradients
 from .sentences import Sentences, encoded, fine_tuned, read_sentences, tokenizer_of
 from .study import Experiment, Outcome, Study
@@ -279,7 +279,7 @@ def _pictured(
 def _images_and_maps(
     subject: Subject, x: Tensor, case: Case, explainers: dict[str, biasprop.Explainer], config: Config
 ) -> Figure:
-    """A column per image: the image and, below it, its maps."""
+    """A column per image: the image and, below it, the sums of its maps in each patch, on the image in grey."""
     maps, target = _pictured(case.players, explainers, x, config)
     figure = Figure(figsize=(1.5 * len(x) + 1.2, 1.5 * (1 + len(maps)) + 1.1), layout="constrained")
     axes = figure.subplots(1 + len(maps), len(x), squeeze=False)
@@ -288,15 +288,25 @@ def _images_and_maps(
         column[0].imshow(picture, cmap="gray_r" if picture.ndim == 2 else None, vmin=0, vmax=1)
         column[0].set_title(f'"{subject.name(int(target[i]))}"', fontsize=11)
         for axis, values in zip(column[1:], maps.values(), strict=True):
-            show_map(axis, values[i].sum(0).double().numpy())
+            axis.imshow(_on_grey(case.players.scores(values[i : i + 1]).double().numpy(), picture))
     for axis, label in zip(axes[:, 0], ("image", *maps), strict=True):
         axis.set_ylabel(label, rotation=0, ha="right", va="center", fontsize=11)
     for axis in axes.flat:
         axis.set(xticks=[], yticks=[])
         axis.spines[:].set_visible(False)
-    scale_bar(figure, axes, "each map divided by its own size; red adds to the logit, blue takes away")
+    scale_bar(figure, axes, "sum in a patch, over the map's size; red adds to the logit, blue takes away")
     figure.suptitle(f"{case.title}: maps of the predicted class", fontsize=14)
     return figure
+
+
+def _on_grey(scores: Array, picture: Array) -> Array:
+    """The colour of every patch, times the image in light grey: ``(1, P)`` and ``(H, W)`` or ``(H, W, 3)``."""
+    grey = 1 - picture if picture.ndim == 2 else picture.mean(2)
+    side = round(scores.size**0.5)
+    values = np.clip(scores / size_of(scores), -1, 1).reshape(side, side)
+    of_pixels = values.repeat(len(grey) // side, 0).repeat(grey.shape[1] // side, 1)
+    colours = np.asarray(colormaps[COLOURS]((of_pixels + 1) / 2))[..., :3]
+    return np.asarray(colours * (0.55 + 0.45 * grey[..., None]))
 
 
 def _sentences_and_maps(
