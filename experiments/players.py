@@ -137,8 +137,9 @@ class TokenPlayers:
 
     def logits(self, batch: dict[str, Tensor], shown: Tensor, replacement: str) -> Tensor:
         """Of the sentence with other tokens, or without them (the others stay where they are)."""
-        ids, mask = batch["input_ids"], batch["attention_mask"]
-        away = self.present(batch) & ~shown
+        longest = int(batch["attention_mask"].sum(1).max())  # nothing is computed at padding
+        ids, mask = batch["input_ids"][:, :longest], batch["attention_mask"][:, :longest]
+        away = (self.present(batch) & ~shown)[:, :longest]
         if replacement == "hidden":
             return self.classifier(ids, mask * ~away)  # type: ignore[no-any-return]
         return self.classifier(torch.where(away, self.tokenizer.mask_token_id, ids), mask)  # type: ignore[no-any-return]

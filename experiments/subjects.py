@@ -42,7 +42,7 @@ MNIST = Training("mnist", "deeplift", epochs=10, decay=1e-4, centring="black")
 FASHION = Training("fashion_mnist", "vgg11", norm=True, epochs=8, rate=0.1, crop=2, flip=True)
 CIFAR = Training("cifar10", "vgg11", norm=True, epochs=8, rate=0.1, crop=4, flip=True)
 STL = Training("cifar10", "stl", epochs=15, crop=4, flip=True)
-FASHION_VIT = Training("fashion_mnist", "vit", epochs=3, rate=2e-3, decay=0.05, crop=2, flip=True)
+FASHION_VIT = Training("fashion_mnist", "vit", epochs=2, rate=2e-3, decay=0.05, crop=2, flip=True)
 
 
 def without_bias(training: Training) -> Training:

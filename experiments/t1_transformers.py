@@ -124,6 +124,7 @@ def _sentences(study: Study[Config], source: Sentences) -> Case:
     texts, labels = read_sentences("dev")
     short = [i for i, text in enumerate(texts) if len(tokenizer(text)["input_ids"]) <= config.longest]
     chosen = short[:: max(1, len(short) // config.examples)][: config.examples]
+    chosen[config.shown :] = sorted(chosen[config.shown :], key=lambda i: len(texts[i]))  # batches of like lengths
     facts: dict[str, Any] = {"origin": source.describe(), "player": "token", "count": len(chosen)}
     facts["accuracy"] = study.part("SST-2: accuracy", _text_accuracy, model, tokenizer, texts, labels)
     facts["accuracy of"] = f"{len(texts)} dev sentences"
@@ -306,7 +307,7 @@ def _on_grey(scores: Array, picture: Array) -> Array:
     values = np.clip(scores / size_of(scores), -1, 1).reshape(side, side)
     of_pixels = values.repeat(len(grey) // side, 0).repeat(grey.shape[1] // side, 1)
     colours = np.asarray(colormaps[COLOURS]((of_pixels + 1) / 2))[..., :3]
-    return np.asarray(colours * (0.55 + 0.45 * grey[..., None]))
+    return np.asarray(colours * (0.65 + 0.35 * grey[..., None]))
 
 
 def _sentences_and_maps(
