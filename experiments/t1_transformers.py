@@ -38,6 +38,16 @@ SHOWN = {
 """Of the pictures; IG from the first baseline."""
 
 
+PAIRS = (
+    ("tangent: w*x + beta, bias1", "gradient * input"),
+    ("half: w*x + beta, bias1", "half: w*x"),
+    ("frozen: w*x + beta, bias1", "frozen: w*x"),
+    ("frozen: w*x + beta, bias1", "half: w*x + beta, bias1"),
+    ("frozen: w*x + beta, bias1", None),
+)
+"""Methods whose gains are compared example by example; None: IG from the first baseline."""
+
+
 @dataclass(frozen=True)
 class Config:
     """What is compared.
@@ -191,7 +201,7 @@ def _maps(
 
 
 def _summary(parts: list[dict[str, Any]]) -> dict[str, Any]:
-    """Means over the examples, with intervals: of insertion minus deletion, and of its distance to each method."""
+    """Means over the examples, with intervals: of insertion minus deletion, and of its differences in pairs."""
     replacements = list(next(iter(parts[0].values())))
     methods: dict[str, Any] = {}
     gains: dict[tuple[str, str], dict[str, Array]] = {}
@@ -208,10 +218,12 @@ def _summary(parts: list[dict[str, Any]]) -> dict[str, Any]:
                     **{kind: float(area.mean()) for kind, area in kinds.items()},
                     "gain": mean_interval(gain),
                 }
-    first = "frozen: w*x + beta, bias1"
+    best = next(name for name in methods if name.startswith("IG"))
     paired = {
-        f"{where}, {value}": {name: mean_interval(of[first] - of[name]) for name in of if name != first}
-        for (where, value), of in gains.items()
+        f"`{one}` minus `{other or best}`": {
+            f"{where}, {value}": mean_interval(of[one] - of[other or best]) for (where, value), of in gains.items()
+        }
+        for one, other in PAIRS
     }
     return {"methods": methods, "paired": paired}
 
@@ -372,7 +384,8 @@ def report(figures: dict[str, Any]) -> str:
         "*probability*, as insertion and deletion are elsewhere on this page: bounded, so that no single example "
         "decides; and on its *logit*, which is what the maps add up to. What is taken away is replaced: in images by "
         "the mean colour (zero, as the network sees it) or by a blur; in sentences by `[MASK]`, or it is hidden from "
-        "attention. In brackets the 95 % interval (bootstrap over the examples).",
+        "attention. In brackets the 95 % interval (bootstrap over the examples); differences are "
+        "paired. IG whose baseline is also the replacement of a column may be favoured in that column.",
         "",
     ]
     for title, row in figures["networks"].items():
@@ -397,6 +410,10 @@ def _gains(title: str, row: dict[str, Any]) -> list[str]:
             mark = "**" * (mean == best[column])
             cells.append(f"{mark}{mean:.3f}{mark} ({low:.3f} to {high:.3f})")
         lines.append(f"| {name} | {' | '.join(cells)} |")
+    for name, found in row["paired"].items():
+        values = [found[column] for column in columns]
+        cells = [f"{mean:+.3f} ({low:+.3f} to {high:+.3f})" for mean, low, high in values]
+        lines.append(f"| *{name}* | {' | '.join(cells)} |")
     return lines
 
 
@@ -422,21 +439,34 @@ def _table_of_modes(figures: dict[str, Any]) -> list[str]:
 
 
 def _verdict(figures: dict[str, Any]) -> str:
-    """What beta adds to CP-LRP's map, and which method is best: read from the figures."""
+    """Which methods order best, and what beta adds: read from the figures."""
     lines = []
     for title, row in figures["networks"].items():
         said = []
         for where in row["replacements"]:
             column = f"{where}, probability"
-            order = sorted(row["methods"], key=lambda name: -row["methods"][name][column]["gain"][0])
-            mean, low, high = row["paired"][column]["frozen: w*x"]
-            word = "more" if low > 0 else "less" if high < 0 else "no clear difference"
+            means = {name: found[column]["gain"][0] for name, found in row["methods"].items()}
+            order = sorted(means, key=lambda name: -means[name])
+            rules = [means[name] for name in means if name.startswith("frozen: w*x + beta")]
+            added = [
+                _said(found[column], pair.split("`")[3])
+                for pair, found in row["paired"].items()
+                if "beta" not in pair.split("`")[3] and "IG" not in pair
+            ]
             said.append(
-                f"replaced by {where}, `{order[0]}` is best, then `{order[1]}`; `w*x + beta` of frozen mode gains "
-                f"{mean:+.3f} ({low:+.3f} to {high:+.3f}) over its `w*x` alone: {word}"
+                f"with {where}, `{order[0]}` orders best ({means[order[0]]:.3f}), then `{order[1]}` "
+                f"({means[order[1]]:.3f}); beta {', '.join(added)}; the three rules differ by up to "
+                f"{max(rules) - min(rules):.3f}"
             )
         lines.append(f"- {title}: {'; '.join(said)}.")
-    return "\n".join(["**What came out** (probability; differences are paired):", "", *lines])
+    return "\n".join(["**What came out** (gain in probability):", "", *lines])
+
+
+def _said(interval: list[float], name: str) -> str:
+    """What a paired difference says of beta."""
+    mean, low, high = interval
+    word = "improves" if low > 0 else "worsens" if high < 0 else "makes no clear difference to"
+    return f"{word} `{name}` ({mean:+.3f})"
 
 
 def _limits(figures: dict[str, Any]) -> str:
