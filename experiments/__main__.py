@@ -26,6 +26,7 @@ MODULES = {
     "x3": "x3_axioms",
     "x4": "x4_contrast",
     "x5": "x5_prior",
+    "t1": "t1_transformers",
     "scoreboard": "scoreboard",
 }
 

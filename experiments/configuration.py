@@ -1,7 +1,7 @@
 """Settings of an experiment from a JSON file: what it names replaces the default.
 
-A network is ``{"data": ..., "network": ...}`` (a `Training`) or ``{"model": ...}`` (a `Checkpoint`); their other fields
-are optional.
+A network is ``{"data": ..., "network": ...}`` (a `Training`), ``{"model": ...}`` (a `Checkpoint`) or
+``{"package": ...}`` (`Sentences`); their other fields are optional.
 """
 
 import json
@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from biasprop import InputError
 
+from .sentences import Sentences
 from .subjects import Checkpoint
 from .training import Training
 
@@ -37,6 +38,6 @@ def configured(config: C, path: Path | None) -> C:
 
 def _value(value: Any) -> Any:
     if isinstance(value, dict):
-        kind = Checkpoint if "model" in value else Training
+        kind = Checkpoint if "model" in value else Sentences if "package" in value else Training
         return kind(**{key: _value(v) for key, v in value.items()})
     return tuple(_value(v) for v in value) if isinstance(value, list) else value

