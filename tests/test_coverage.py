@@ -1,6 +1,7 @@
 """A sample of the families that `benchmarks/coverage.py` goes through: explained, complete, in every mode."""
 
 import pytest
+
 from benchmarks.coverage import examine
 from benchmarks.networks import subjects
 
