@@ -470,14 +470,16 @@ def _said(interval: list[float], name: str) -> str:
 
 
 def _limits(figures: dict[str, Any]) -> str:
+    read = any(row["player"] == "token" for row in figures["networks"].values())
+    sentences = f"Sentences have at most {figures['longest']} tokens." if read else ""
     return (
         "`frozen: w*x` is the map of CP-LRP, `half: w*x` that of AttnLRP's uniform rule; in tangent mode `w*x` is "
         "gradient * input. The maps with beta are complete: with what is unattributed they add up to the logit. What "
         "is unattributed has no way back to an input: bias at units that no input reaches, such as a class token "
         "before the first attention. A gain measures how well a map *orders* players; it does not measure whether its "
         "amounts are right, and it depends on the replacement: both are given. A logit's curve may rise when patches "
-        f"are taken away. Sentences have at most {figures['longest']} tokens."
-    )
+        f"are taken away. {sentences}"
+    ).strip()
 
 
 EXPERIMENT = Experiment(
