@@ -27,4 +27,4 @@ def test_explained_in_every_mode(name, tmp_path):
         assert row.status == "explained", row
         assert row.completeness <= BARS[row.precision], row
         if row.mode == "tangent" and row.gradient is not None:
-            assert row.gradient < 1e-9, row
+            assert row.gradient < 1e-6, row  # autograd's is of a model that rounds to single precision in its norms

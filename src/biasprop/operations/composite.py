@@ -229,6 +229,11 @@ def scaled_product_added(u: Tensor, a: Tensor, b: Tensor, *, value: Any = 1) -> 
     return u + (product if value == 1 else value * product)
 
 
+def type_as(u: Tensor, other: Tensor) -> Tensor:
+    """A cast: of the other tensor, its type alone."""
+    return u.to(other.dtype)
+
+
 def fold(u: Tensor, size: Any, kernel: Any, dilation: Any, padding: Any, stride: Any) -> Tensor:
     """A transposed convolution that puts each row where it belongs."""
     taps = math.prod(kernel)
@@ -337,6 +342,7 @@ OURS: dict[str, Callable[..., Any]] = {
     "outer.default": outer,
     "bilinear.default": bilinear,
     "einsum.default": einsum,
+    "type_as.default": type_as,
     "addcmul.default": scaled_product_added,
     "col2im.default": fold,
 }
