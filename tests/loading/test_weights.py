@@ -51,6 +51,12 @@ def test_files_of_a_few_bytes(content, name, tmp_path):
         load_weights(mlp(), tmp_path / name)
 
 
+def test_what_the_reader_says_is_a_sentence(tmp_path):
+    (tmp_path / "a.pt").write_bytes(b"ab")
+    with pytest.raises(FileError, match=r"a.pt: [^.]+\. It is damaged or of another kind\.$"):
+        load_weights(mlp(), tmp_path / "a.pt")
+
+
 def test_records_that_unpack_to_any_size(tmp_path):
     torch.save(state(), tmp_path / "a.pt")
     with (

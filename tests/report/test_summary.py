@@ -1,6 +1,7 @@
 """The text of an explanation."""
 
 import re
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -33,6 +34,11 @@ def test_the_equation_is_that_of_the_numbers(table):
     assert b == pytest.approx(table.bias[1].item(), rel=1e-3)
     assert linear == pytest.approx((table.output - table.bias)[1].item(), rel=1e-3)
     assert share == round(100 * (table.bias / table.output)[1].item())
+
+
+def test_a_bias_that_is_rounding_alone_has_no_sign():
+    numbers = {"output": torch.tensor([2.0]), "bias": torch.tensor([-1e-9]), "bypassed": torch.zeros(1)}
+    assert equation(SimpleNamespace(**numbers), 0).endswith("(b is 0 % of f)")
 
 
 def test_what_bypasses_a_hidden_tensor_is_said():

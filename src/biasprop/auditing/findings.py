@@ -76,7 +76,7 @@ class Findings:
         both, linear, bias = (f"{100 * value:.1f} %" for value in self.accuracy.values())
         median = self.quantiles()[0.5]
         known = not math.isnan(median)
-        share = f"b is a median {100 * median:.0f} % of the predicted logit" if known else "every predicted logit is 0"
+        share = f"b is a median {100 * median:z.0f} % of the predicted logit" if known else "every predicted logit is 0"
         return (
             f"{len(self)} examples: the network is right on {both}, w.x alone on {linear}, b alone on {bias}; {share}."
         )

@@ -54,7 +54,7 @@ def _draw_shares(axis: "Axes", shares: Array) -> None:
         axis.axvline(level, color=GREY, linewidth=0.8, linestyle=":", label=f"{level} %: {name}")
     if len(shares):
         median = 100 * float(np.median(shares))
-        axis.axvline(median, color=BLUE, linewidth=1.5, label=f"median {median:.0f} %")
+        axis.axvline(median, color=BLUE, linewidth=1.5, label=f"median {median:z.0f} %")
     axis.set_xlabel("b, % of the predicted logit (outermost bins: and beyond)")
     axis.set_ylabel("examples")
     axis.set_title("how much is bias")

@@ -62,7 +62,7 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
         raise
     except Exception as error:  # whatever a damaged file makes torch and safetensors raise
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise FileError(f"Cannot read {path}: {reason} It is damaged or of another kind.") from error
+        raise FileError(f"Cannot read {path}: {reason.rstrip('.')}. It is damaged or of another kind.") from error
     if isinstance(loaded, dict) and isinstance(loaded.get("state_dict"), dict):
         loaded = loaded["state_dict"]
     if not isinstance(loaded, dict) or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in loaded.items()):

@@ -13,7 +13,7 @@ def equation(explanation: Decomposition[Any], example: int) -> str:
     """``f(x) = 12.34 = w.x 1.60 + b 10.74 (b is 87 % of f)``."""
     f, b = explanation.output[example].item(), explanation.bias[example].item()
     past = explanation.bypassed[example].item()
-    share = f" (b is {100 * b / f:.0f} % of f)" if f else ""
+    share = f" (b is {100 * b / f:z.0f} % of f)" if f else ""
     rest = f" + bypassed {past:.4g}" if past else ""
     return f"f(x) = {f:.4g} = w.x {f - b - past:.4g} + b {b:.4g}{rest}{share}"
 

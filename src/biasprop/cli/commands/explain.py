@@ -236,7 +236,8 @@ class _Results:
         share = np.median(100 * b[f != 0] / f[f != 0]) if (f != 0).any() else 0.0
         lines = [
             f"{len(self.rows)} prediction{'s' if len(self.rows) > 1 else ''} explained: b is "
-            f"{'a median ' if len(self.rows) > 1 else ''}{share:.0f} % of the output; complete to {worst:.0e} at worst."
+            f"{'a median ' if len(self.rows) > 1 else ''}{share:z.0f} % of the output; "
+            f"complete to {worst:.0e} at worst."
         ]
         if self.labelled:
             shares = ", ".join(f"{100 * n / self.labelled:.1f} % with {name}" for name, n in self.correct.items())
