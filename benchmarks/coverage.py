@@ -15,16 +15,19 @@ Run it from the root of the repository as a module: as a script its name hides t
 
 import argparse
 import copy
+import io
 import json
+import os
 import resource
 import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
-from itertools import product
+from itertools import count, product
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +59,7 @@ class Row:
         status: ``explained``, or why not.
         completeness: the largest completeness error.
         gradient: how far w is from autograd's gradient, relative to it; in tangent mode.
-        seconds: of the explanation.
+        seconds: of the explanation, without the capture.
     """
 
     group: str
@@ -135,16 +138,15 @@ def deviation(network: Network, weight: Any) -> float | None:
     return float((found[0] - gradient).abs().max() / gradient.abs().max().clamp(min=1e-30))
 
 
-def attempt(network: Network, row: Row) -> None:
+def attempt(network: Network, explainer: Any, row: Row) -> None:
     """One explanation, or in the dry mode a forward pass, written into the row."""
-    explain: Callable[..., Any] = biasprop.explain
     start = time.perf_counter()
     try:
         if row.mode == DRY:
             forward(network.model, network.x)
             row.status = RUNS
         else:
-            explanation = explain(network.model, network.x, network.target, linearization=row.mode)
+            explanation = explainer.linearized(row.mode)(network.x, network.target)
             row.completeness = float(explanation.completeness_error.max())
             row.status = EXPLAINED
         row.seconds = time.perf_counter() - start
@@ -152,6 +154,15 @@ def attempt(network: Network, row: Row) -> None:
             row.gradient = deviation(network, explanation.weight)
     except Exception as error:  # the library's own, and what should have been one
         row.status = reason(error)
+
+
+def uncaptured(network: Network, explainer: Any) -> str:
+    """Why the network cannot be captured; empty where it can."""
+    try:
+        explainer.graph(explainer.check(network.x))
+    except Exception as error:
+        return reason(error)
+    return ""
 
 
 def in_precision(network: Network, precision: str) -> Network | None:
@@ -173,24 +184,26 @@ def reason(error: BaseException) -> str:
 
 
 def examine(subject: Subject, tasks: Sequence[Task]) -> Iterator[Row]:
-    """The rows of one network, as they come: float32 first, which is fast."""
-    network: Network | None = None
-    broken, one, of = "", None, ""
+    """The rows of one network, as they come: float32 first, which is fast. It is captured once in each precision."""
     try:
         network = build(subject)
     except Exception as error:
-        broken = f"the network does not run: {reason(error)}"
-    for mode, precision in sorted(tasks, key=lambda task: task[1]):
-        row = blank(subject, (mode, precision), broken)
-        if network is not None:
+        for task in tasks:
+            yield blank(subject, task, f"the network does not run: {reason(error)}")
+        return
+    for precision in sorted({precision for _, precision in tasks}):
+        one = in_precision(network, precision)
+        modes = [mode for mode, of in tasks if of == precision]
+        broken = UNFIT
+        if one is not None:
+            explainer = biasprop.Explainer(one.model)
+            broken = "" if modes == [DRY] else uncaptured(one, explainer)
+        for mode in modes:
+            row = blank(subject, (mode, precision), broken)
             row.input, row.target, row.parameters = network.shapes, network.about, network.parameters
-            if precision != of:
-                one, of = in_precision(network, precision), precision
-            if one is None:
-                row.status = UNFIT
-            else:
-                attempt(one, row)
-        yield row
+            if one is not None and not broken:
+                attempt(one, explainer, row)
+            yield row
 
 
 def blank(subject: Subject, task: Task, status: str) -> Row:
@@ -237,13 +250,24 @@ def examined(subject: Subject, tasks: Sequence[Task], arguments: argparse.Namesp
     command = [sys.executable, "-m", "benchmarks.coverage", "--child", specification, "--out", str(arguments.out)]
     command += ["--memory", str(arguments.memory)]
     try:
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=arguments.timeout, check=False)
+        threads = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // arguments.jobs))}
+        done = subprocess.run(
+            command,
+            cwd=ROOT,
+            env=os.environ | threads,
+            capture_output=True,
+            text=True,
+            timeout=arguments.timeout,
+            check=False,
+        )
         last = (done.stderr.strip().splitlines() or [""])[-1][:200]
         fate = f"its process ended with status {done.returncode}: {last}"
     except subprocess.TimeoutExpired:
         fate = f"not done after {arguments.timeout:.0f} s"
-    written = file.read_text()[seen:].splitlines() if file.exists() else []
-    rows = {row.task: row for row in (Row(**json.loads(line)) for line in written)}
+    with file.open() if file.exists() else io.StringIO() as lines:
+        lines.seek(seen)
+        written = [Row(**json.loads(line)) for line in lines]
+    rows = {row.task: row for row in written if row.subject == subject}
     for task in tasks:
         if task not in rows:
             rows[task] = blank(subject, task, fate)
@@ -252,18 +276,23 @@ def examined(subject: Subject, tasks: Sequence[Task], arguments: argparse.Namesp
 
 
 def run(arguments: argparse.Namespace, tasks: Sequence[Task]) -> None:
-    """Every network that has no result yet, one after the other."""
+    """Every network that has no result yet, as many at once as there are jobs."""
     chosen = [s for group in arguments.group or GROUPS for s in subjects(group, arguments.out)]
     chosen = [s for s in chosen if s.matches(arguments.only)]
     there = {} if arguments.again else results(arguments.out)
-    for count, subject in enumerate(chosen, 1):
-        missing = [task for task in tasks if (subject, task) not in there]
-        if missing:
-            start = time.perf_counter()
-            rows = examined(subject, missing, arguments)
-            taken = time.perf_counter() - start
-            say = f"[{count}/{len(chosen)}] {subject}, {taken:.0f} s: {verdict(rows)} {worst(rows, 'completeness')}"
-            print(say, file=sys.stderr, flush=True)
+    missing = {s: [task for task in tasks if (s, task) not in there] for s in chosen}
+    todo = [s for s in chosen if missing[s]]
+    counted = count(len(chosen) - len(todo) + 1)
+
+    def one(subject: Subject) -> None:
+        start = time.perf_counter()
+        rows = examined(subject, missing[subject], arguments)
+        taken = time.perf_counter() - start
+        say = f"[{next(counted)}/{len(chosen)}] {subject}, {taken:.0f} s: {verdict(rows)} {worst(rows, 'completeness')}"
+        print(say, file=sys.stderr, flush=True)
+
+    with ThreadPoolExecutor(arguments.jobs) as pool:
+        list(pool.map(one, todo))
 
 
 # the page
@@ -365,6 +394,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--table", type=Path, help="write the page here")
     parser.add_argument("--out", type=Path, default=Path("build/coverage"))
     parser.add_argument("--timeout", type=float, default=600, help="seconds for one network")
+    parser.add_argument("--jobs", type=int, default=1, help="networks at once")
     parser.add_argument("--memory", type=float, default=12, help="GiB for one network")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     return parser.parse_args()

@@ -86,7 +86,8 @@ class Case:
     @property
     def explainers(self) -> dict[str, biasprop.Explainer]:
         """One for each mode."""
-        return {mode: biasprop.Explainer(self.players.model, mode, check="once") for mode in MODES}
+        frozen = biasprop.Explainer(self.players.model, check="once")
+        return {mode: frozen.linearized(mode) for mode in MODES}
 
 
 def run(study: Study[Config]) -> Outcome:

@@ -1,5 +1,7 @@
 """Transformers, exactly: a vision transformer with a class token, a language model with padding."""
 
+from functools import cache
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -57,27 +59,37 @@ TEXT = {
 }
 
 
+@cache
+def captured(post):
+    """An explainer: capturing takes longer than all the rest."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return biasprop.explainer(randomise(Vit(post)).double(), torch.randn(2, 1, 8, 8, dtype=torch.float64))
+
+
 @pytest.mark.parametrize("mode", ["frozen", "tangent", "half"])
 @pytest.mark.parametrize("post", [False, True])
 @pytest.mark.parametrize("rule", ["bias1", "bias2", "bias3"])
 def test_a_vision_transformer(photo, rule, post, mode):
-    model = randomise(Vit(post)).double()
-    assert_complete(model, photo, 1, mode, rule=rule)
+    assert_complete(captured(post).linearized(mode), photo, 1, mode, rule=rule)
 
 
 def test_a_vision_transformer_in_single_precision(photo):
-    model, x = randomise(Vit()), photo.float()
+    x = photo.float()
+    fast = biasprop.explainer(randomise(Vit()), x)
+    plain = biasprop.Explainer(fast.model, compiled=False)
     for mode in ("frozen", "tangent", "half"):
-        explanation = biasprop.explain(model, x, 1, linearization=mode)
+        explanation = fast.linearized(mode)(x, 1)
         assert explanation.completeness_error.max() < 1e-5
-        slow = biasprop.explain(model, x, 1, linearization=mode, compiled=False)
+        slow = plain.linearized(mode)(x, 1)
         torch.testing.assert_close(explanation.bias_attribution, slow.bias_attribution, rtol=1e-3, atol=1e-4)
 
 
 def test_the_class_token_takes_no_part(photo):
     """Unattributed is only what enters at the class token before it has read a patch, whatever the rule."""
     model = randomise(Vit()).double()
-    one, *others = (biasprop.explain(model, photo, 1, rule=rule) for rule in ("bias1", "bias2", "bias3"))
+    explain = biasprop.explainer(model, photo)
+    one, *others = (explain(photo, 1, rule=rule) for rule in ("bias1", "bias2", "bias3"))
     assert one.unattributed.abs().min() > 1e-3
     for other in others:
         torch.testing.assert_close(other.unattributed, one.unattributed)
@@ -86,7 +98,7 @@ def test_the_class_token_takes_no_part(photo):
         for nothing in (model.token, model.places[:, :1], first.norm1.bias, first.self_attn.in_proj_bias):
             nothing.zero_()
     for rule in ("bias1", "bias2", "bias3"):
-        assert biasprop.explain(model, photo, 1, rule=rule).unattributed.abs().max() < 1e-14
+        assert explain(photo, 1, rule=rule).unattributed.abs().max() < 1e-14
 
 
 def test_each_example_is_explained_alone(photo):
@@ -131,3 +143,15 @@ def test_batches_of_another_size_need_no_other_capture():
     explain = biasprop.explainer(randomise(Language()).double(), TEXT)
     explain({name: values[:1] for name, values in TEXT.items()})
     assert "captured for 1 shape of input" in repr(explain)
+
+
+def test_linearizations_share_what_is_captured(photo):
+    frozen = biasprop.explainer(randomise(Vit()).double(), photo)
+    tangent = frozen.linearized("tangent")
+    fresh = biasprop.explain(frozen.model, photo, 1, linearization="tangent")
+    torch.testing.assert_close(tangent(photo, 1).bias_attribution, fresh.bias_attribution)
+    assert (frozen(photo, 1).linearization, tangent(photo, 1).linearization) == ("frozen", "tangent")
+    assert frozen.captures is tangent.captures
+    assert len(frozen.captures) == 1
+    with pytest.raises(biasprop.InputError, match="linearization"):
+        frozen.linearized("thawed")

@@ -80,7 +80,7 @@ def test_any_batch_size_after_one_capture():
     explainer = biasprop.explainer(model, torch.randn(1, 2, 3))
     for n in (1, 2, 7):
         assert explainer(torch.randn(n, 2, 3)).output.shape == (n,)
-    assert len(explainer._graphs) == 1
+    assert len(explainer.captures) == 1
 
 
 def test_a_model_that_fixes_its_batch_size():
@@ -129,7 +129,7 @@ def test_variable_arguments_are_captured_for_any_batch():
     for n in (1, 2, 3):
         assert explainer(tuple(i[:n] for i in inputs), 0).output.shape == (n,)
     # torch 2.9 cannot decompose what it exports of *args for any batch: there is a capture for each size
-    assert len(explainer._graphs) == (3 if torch.__version__.startswith("2.9.") else 1)
+    assert len(explainer.captures) == (3 if torch.__version__.startswith("2.9.") else 1)
     with pytest.raises(UnsupportedOperation, match="mixes the examples"):
         biasprop.explain(randomise(Variable(True)).double(), inputs, 0)
 

@@ -93,3 +93,54 @@ def test_integers_that_are_not_looked_up(model):
 
     with pytest.raises(InputError, match="does not look them up in an embedding"):
         biasprop.explain(Unread().eval(), IDS)
+
+
+class Translator(nn.Module):
+    """Reads the ids twice, the second time shifted to the right, as classifiers with a decoder do."""
+
+    def __init__(self):
+        super().__init__()
+        self.words, self.head = nn.Embedding(9, 4), nn.Linear(4, 3)
+
+    def forward(self, ids):
+        shifted = ids.new_zeros(ids.shape)
+        shifted[:, 1:] = ids[:, :-1].clone()
+        shifted[:, 0] = 2
+        return self.head(torch.relu(self.words(ids)).sum(1) * torch.relu(self.words(shifted)).sum(1))
+
+
+def test_ids_that_the_model_shifts_are_a_text_of_their_own():
+    model = randomise(Translator()).double()
+    explanation = biasprop.explain(model, IDS, 1)
+    one, two = explanation.tokens
+    assert torch.equal(one.ids, IDS)
+    assert two.ids.tolist() == [[2, 3, 1, 8, 2], [2, 4, 4, 7, 0]]
+    for tokens, part in zip((one, two), explanation.parts, strict=True):
+        torch.testing.assert_close(part.value, model.words(tokens.ids).detach())
+        torch.testing.assert_close(tokens.attribution, (part.product + part.beta).reshape(2, 5, 4).sum(-1))
+
+
+class Backwards(nn.Module):
+    """Tokens first, as recurrent layers and XLNet have them; ``flat`` looks up all tokens of all examples in a row."""
+
+    def __init__(self, flat):
+        super().__init__()
+        self.words, self.body, self.head, self.flat = nn.Embedding(9, 4), nn.Linear(4, 4), nn.Linear(4, 3), flat
+
+    def forward(self, ids):
+        ids = ids.T.contiguous()
+        y = self.words(ids.flatten()).unflatten(0, ids.shape) if self.flat else self.words(ids)
+        return self.head(torch.relu(self.body(y)).sum(0))
+
+
+@pytest.mark.parametrize("flat", [False, True])
+def test_embeddings_with_the_examples_behind_the_tokens(flat):
+    model = randomise(Backwards(flat)).double()
+    explanation = biasprop.explain(model, IDS, 1)
+    assert explanation.completeness_error.max() < 1e-12
+    assert torch.equal(explanation.tokens.ids, IDS)
+    model.flat = False
+    for i in range(2):
+        for k in range(5):
+            (expected,) = biasprop.explain(model, IDS[i : i + 1, k : k + 1], 1).tokens.weight_attribution
+            torch.testing.assert_close(explanation.tokens.weight_attribution[i, k], expected[0])

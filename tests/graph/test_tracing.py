@@ -99,5 +99,5 @@ def test_eight_threads_on_one_model(times):
 
     works = [(with_shared, 8 * times)] * 3 + [(with_own, times)] * 3 + [(plain, 200 * times)] * 2
     assert in_threads(works) == []
-    assert len(shared._graphs) == 1
+    assert len(shared.captures) == 1
     with_own()

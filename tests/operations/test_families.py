@@ -198,7 +198,7 @@ def test_family_in_other_modes(name, mode):
     graph = explainer.graph(explainer.check(x))
     if rewrite(graph, modes_of(mode)) is graph:
         return  # the same graph in every mode
-    assert_complete(explainer.model, x, 1, mode)
+    assert_complete(explainer.linearized(mode), x, 1, mode)
 
 
 @pytest.mark.parametrize("name", ["pad", "where constant", "masked fill", "cat"])

@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from copy import copy
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal, get_args
@@ -12,28 +13,19 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from ..errors import InputError
-from ..graph import (
-    ONE_AT_A_TIME,
-    Graph,
-    Weights,
-    capture,
-    compute_dtype,
-    from_embeddings,
-    looked_up,
-    require_separate,
-    run,
-)
+from ..graph import ONE_AT_A_TIME, Graph, Weights, capture, compute_dtype, ids_of, looked_up, run
 from ..kernels import Settings
 from ..modes import DEFAULT, Linearization, modes_of, rewrite
-from ..operations import Operations, decompositions
+from ..operations import Operations
 from ..processes import require_threads
 from ..propagation import SourceFilter, Tape, Target, Targets, bias_sources, choose, linearize, select, sweep
 from ..results import Sources, require_complete
 from ..results.targets import X
 from ..rules import Rule, make_rule
-from .agreement import require_agreement, warn_of_gradients
+from .agreement import require_agreement
+from .captures import Captures
 from .explanation import Explanation
-from .inputs import Given, checked, signature
+from .inputs import Given, checked
 
 __all__ = ["MEMORY_BUDGET", "Explainer", "captured", "explain", "explainer"]
 
@@ -42,8 +34,6 @@ MEMORY_BUDGET = 512 * 2**20
 
 Check = Literal["always", "once", "never"]
 """How often a captured graph is compared with the model."""
-
-GRAPHS = 32  # captured graphs that one explainer keeps
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,11 +163,22 @@ class Explainer:
         self.modes = modes_of(linearization)
         self.memory_budget = memory_budget
         self.compiled, self.compare = compiled, check
-        self._graphs: dict[Any, Graph] = {}
+        self.captures = Captures(model, self.operations, check != "never")
+        self._rewritten: dict[Graph, Graph] = {}
         self._agreed: dict[Graph, Weights] = {}
 
+    def linearized(self, linearization: Linearization) -> "Explainer":
+        """An explainer in another linearization that shares what was captured, which is what costs at the first call.
+
+        Raises:
+            InputError: there is no such linearization.
+        """
+        made = copy(self)
+        made.modes, made._rewritten, made._agreed = modes_of(linearization), {}, {}
+        return made
+
     def __repr__(self) -> str:
-        count = len(self._graphs)
+        count = len(self.captures)
         return f"Explainer({type(self.model).__name__}, captured for {count} shape{'s' * (count != 1)} of input)"
 
     def __call__(
@@ -209,7 +210,7 @@ class Explainer:
             choice = choose(request.sources, tape.names, request.zero_others)
             swept = sweep(tape, functional, request.settings, choice)
         single = len(tape.cut or graph.inputs) == 1 if at or graph.lookup else given.single
-        ids = () if at else _ids(graph, given)
+        ids = () if at else ids_of(graph, graph.read_parameters(self.model), given.inputs, given.extras)
         again = partial(self._explained, request)
         explanation: Explanation[Any] = Explanation.of(swept, request.settings.rule, single, again)
         explanation = replace(explanation, linearization=str(self.modes), ids=ids)
@@ -274,32 +275,17 @@ class Explainer:
         return checked(self.model, x, extras)
 
     def graph(self, given: Given) -> Graph:
-        """The captured graph for inputs of these shapes, captured at the first call."""
-        key = signature(given)
-        found = self._found(key, len(given))
-        if found is None:
-            with ONE_AT_A_TIME:  # another thread may have captured it meanwhile
-                found = self._found(key, len(given)) or self._captured(key, given)
-        return found
-
-    def _found(self, key: Any, batch: int) -> Graph | None:
-        return self._graphs.get(key) or self._graphs.get((key, batch))
-
-    def _captured(self, key: Any, given: Given) -> Graph:
+        """The graph for inputs of these shapes in this linearization, captured at the first call."""
         with _exactly(given):
-            apart = {op: made for op, made in decompositions().items() if not _named(op, self.operations)}
-            graph = from_embeddings(capture(given.model, given.inputs, given.extras, apart), given.floating)
-            with torch.no_grad():
-                parameters = graph.read_parameters(self.model)
-                inputs, extras = looked_up(graph, parameters, given.inputs, given.extras)
-                require_separate(graph, parameters, inputs, extras)
-            if self.compare != "never" and graph.lookup is None:
-                warn_of_gradients(given.model, graph, given.inputs, given.extras)
-            graph = rewrite(graph, self.modes, self.operations)
-        if len(self._graphs) >= GRAPHS:
-            self._agreed.pop(self._graphs.pop(next(iter(self._graphs))), None)
-        self._graphs[key if graph.batch is None else (key, graph.batch)] = graph
-        return graph
+            graph = self.captures.of(given)
+        found = self._rewritten.get(graph)
+        if found is None:
+            with ONE_AT_A_TIME:
+                found = self._rewritten.get(graph) or rewrite(graph, self.modes, self.operations)
+                kept = {old: new for old, new in self._rewritten.items() if old in self.captures}
+                self._agreed = {new: weights for new, weights in self._agreed.items() if new in kept.values()}
+                self._rewritten = {**kept, graph: found}
+        return found
 
 
 def captured(model: nn.Module, x: Any, extras: Any = None) -> tuple[Given, Graph]:
@@ -308,13 +294,6 @@ def captured(model: nn.Module, x: Any, extras: Any = None) -> tuple[Given, Graph
     given = checked(model, x, extras)
     with _exactly(given):
         return given, capture(given.model, given.inputs, given.extras)
-
-
-def _ids(graph: Graph, given: Given) -> tuple[Tensor | None, ...]:
-    """The token ids that each of the graph's inputs is made of, where it is."""
-    if graph.lookup is None:
-        return ()
-    return tuple(None if given.floating[i] else given.inputs[i] for i in graph.given)
 
 
 def _last_positions(given: Given) -> tuple[Tensor, int] | None:
@@ -330,11 +309,6 @@ def _last_positions(given: Given) -> tuple[Tensor, int] | None:
             places = torch.arange(ids.shape[-1], device=ids.device)
             last = torch.where(mask != 0, places, -1).amax(-1).clamp_min(0)
     return last, max(tables, default=0)
-
-
-def _named(op: Any, operations: Operations) -> bool:
-    """Whether the user says what an operation is: it is then not taken apart."""
-    return op in operations or op.overloadpacket in operations
 
 
 def _size(linear: Any, bias: Any, batch: int) -> Tensor:

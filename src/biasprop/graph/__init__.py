@@ -4,7 +4,7 @@ Uses `biasprop.errors` alone. It knows nothing of attribution: a graph can be ru
 """
 
 from .export import capture
-from .lookup import from_embeddings, looked_up
+from .lookup import from_embeddings, ids_of, looked_up
 from .node import Graph, Node, abbreviate, overwrite
 from .precision import coarsest, compute_dtype, raised
 from .refusals import require_eval, require_module
@@ -25,6 +25,7 @@ __all__ = [
     "evaluated",
     "filled",
     "from_embeddings",
+    "ids_of",
     "looked_up",
     "mixes",
     "overwrite",

@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError
+from .examples import examples_first
 from .node import Graph, Node
 from .walking import evaluated, filled, started, walk
 
-__all__ = ["from_embeddings", "looked_up"]
+__all__ = ["from_embeddings", "ids_of", "looked_up"]
 
 REARRANGED = frozenset(
     [
@@ -101,9 +102,44 @@ def looked_up(
     Raises:
         InputError: an id is outside of its vocabulary.
     """
-    lookup = graph.lookup
-    if lookup is None:
+    if graph.lookup is None:
         return inputs, extras
+    found, _ = _walked(graph.lookup, parameters, inputs, extras)
+    ids = tuple(x for x in inputs if not x.is_floating_point())
+    return tuple(found), (*ids, *extras)
+
+
+def ids_of(
+    graph: Graph, parameters: Mapping[Node, Tensor], inputs: tuple[Tensor, ...], extras: tuple[Any, ...]
+) -> tuple[Tensor | None, ...]:
+    """The ids that each of the graph's inputs is looked up for, None where it is numbers.
+
+    They are the given ones, the same tensor, unless the model changes them on their way: it may shift them by one for
+    its decoder. Inputs that are looked up for the same ids share them.
+    """
+    if graph.lookup is None:
+        return ()
+    _, read = _walked(graph.lookup, parameters, inputs, extras)
+    known: dict[int, list[Tensor]] = {i: [inputs[i]] for i in graph.given}
+    found: list[Tensor | None] = []
+    for node, i in zip(graph.inputs, graph.given, strict=True):
+        if node not in read:
+            found.append(None)
+            continue
+        ids = examples_first(read[node], node.args[1], len(inputs[i]))
+        ids = ids.reshape_as(inputs[i]) if ids.numel() == inputs[i].numel() else ids.flatten(1)
+        same = next((one for one in known[i] if torch.equal(one, ids)), None)
+        if same is None:
+            known[i].append(ids)
+        found.append(ids if same is None else same)
+    return tuple(found)
+
+
+def _walked(
+    lookup: Graph, parameters: Mapping[Node, Tensor], inputs: tuple[Tensor, ...], extras: tuple[Any, ...]
+) -> tuple[list[Any], dict[Node, Tensor]]:
+    """The values that are looked up, and the ids of each."""
+    read: dict[Node, Tensor] = {}
 
     def visit(node: Node, values: Mapping[Node, Any]) -> Any:
         if node in lookup.outputs:
@@ -114,9 +150,8 @@ def looked_up(
                     f"The id {int(wrong)} is outside of the vocabulary of {node.name!r}, which has {len(weight)} "
                     "entries (0 is the first): does the tokenizer belong to this model?"
                 )
+            read[node] = ids
         return evaluated(node, values)
 
     with torch.no_grad():
-        found = walk(lookup, started(lookup, parameters, inputs, extras), visit)
-    ids = tuple(x for x in inputs if not x.is_floating_point())
-    return tuple(found), (*ids, *extras)
+        return walk(lookup, started(lookup, parameters, inputs, extras), visit), read

@@ -1,6 +1,6 @@
 """A network as a graph: operations, the tensors that they compute, and who reads whom."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Any
@@ -101,6 +101,11 @@ class Graph:
             f"The model has no parameter {name!r} any more: its structure changed after it was captured. "
             "Make a new explainer."
         )
+
+    def examples(self, inputs: Sequence[Tensor], extras: Sequence[Any]) -> int:
+        """How many there are: an embedding may have them anywhere, ids have them in front."""
+        first: Tensor = (extras if self.ids else inputs)[0]
+        return first.shape[0]
 
     def dtypes(self, model: nn.Module) -> set[torch.dtype]:
         """Of its parameters, and of the casts that are written into it."""

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from ..errors import InputError, UnsupportedOperation
+from .examples import as_it_was, examples_first
 from .node import Graph, Node
 from .walking import evaluated, started, walk
 
@@ -43,19 +44,21 @@ def require_separate(
         UnsupportedOperation: there is one; the message names it.
         InputError: there is one, and x has a single dimension: it is one example, not a batch.
     """
-    batch = inputs[0].shape[0]
+    batch = graph.examples(inputs, extras)
+    apart = [examples_first(x, node, batch) for x, node in zip(inputs, graph.inputs, strict=True)]
     if graph.batch is None:  # two examples are enough
-        leaves, structure = pytree.tree_flatten((inputs, extras))
-        inputs, extras = pytree.tree_unflatten([_pair(leaf, batch) for leaf in leaves], structure)
+        leaves, structure = pytree.tree_flatten((apart, extras))
+        apart, extras = pytree.tree_unflatten([_pair(leaf, batch) for leaf in leaves], structure)
         batch = 2
     if batch == 1:
         return
     generator = torch.Generator().manual_seed(0)
     for kept in (0, batch - 1):  # what accumulates over the batch shows in the last alone
         for scale in (-3.0, 0.75):  # any values; if the network does not take them, such as it is given
-            other = tuple(_changed(x, kept, scale, generator) for x in inputs)
+            other = [_changed(x, kept, scale, generator) for x in apart]
             pairs = _Pairs(graph, batch, kept, inputs[0].dim() == 1)
-            values = (started(graph, parameters, one, extras) for one in (inputs, other))
+            both = (tuple(map(as_it_was, xs, graph.inputs)) for xs in (apart, other))
+            values = (started(graph, parameters, one, extras) for one in both)
             try:
                 with warnings.catch_warnings(action="ignore"):
                     outputs = walk(graph, pairs.start(*values), pairs.visit)

@@ -43,7 +43,7 @@ def linearize(
     pairs = zip(graph.outputs, outputs, strict=True)
     reached = {o: value for o, value in pairs if isinstance(o, Node) and o in recorder.active}
     steps = fold(graph, recorder.steps)
-    return Tape(graph, steps, tuple(cut), recorder.kept, outputs, reached, inputs[0].shape[0])
+    return Tape(graph, steps, tuple(cut), recorder.kept, outputs, reached, graph.examples(inputs, extras))
 
 
 class _Recorder:

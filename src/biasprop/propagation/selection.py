@@ -38,7 +38,8 @@ def chosen_index(output: Tensor, target: Any) -> tuple[Tensor, ...]:
         )
     if isinstance(target, str):
         if target != "predicted" or len(trailing) != 1:
-            remedy = "an index such as target=(3, 0, 0)" if target == "predicted" else "'predicted' or an index"
+            example = ", ".join(["3", *["0"] * (len(trailing) - 1)])
+            remedy = f"an index such as target=({example})" if target == "predicted" else "'predicted' or an index"
             raise TargetError(f"Target {target!r} is not defined for outputs of shape {tuple(trailing)}: use {remedy}.")
         return (output.argmax(1),)
     return _checked(_indices(target, n, len(trailing)).to(output.device), trailing)
