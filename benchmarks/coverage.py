@@ -19,7 +19,6 @@ import io
 import json
 import os
 import resource
-import subprocess
 import sys
 import time
 import warnings
@@ -28,6 +27,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from itertools import count, product
+from multiprocessing import get_context
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,6 @@ import biasprop
 
 from .networks import GROUPS, Network, Subject, build, forward, leading, subjects
 
-ROOT = Path(__file__).parents[1]
 DRY = "forward"  # the mode in which nothing is explained
 MODES = ("frozen", "tangent", "half")
 PRECISIONS = {"float32": torch.float32, "float64": torch.float64}
@@ -212,13 +212,12 @@ def blank(subject: Subject, task: Task, status: str) -> Row:
     return Row(subject.group, subject.family, subject.name, *task, status, settings=subject.settings, versions=versions)
 
 
-def child(specification: str, file: Path, gigabytes: float) -> None:
+def child(subject: Subject, tasks: Sequence[Task], file: Path, gigabytes: float) -> None:
     """Examine one network and append to the file, within a limit of memory."""
     limit = int(gigabytes * 2**30)
     resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
     warnings.simplefilter("ignore")
-    subject, tasks = json.loads(specification)
-    for row in examine(Subject(*subject), [(mode, precision) for mode, precision in tasks]):
+    for row in examine(subject, tasks):
         append(file, row)
 
 
@@ -242,27 +241,27 @@ def results(folder: Path) -> Results:
 # the process that starts the others
 
 
-def examined(subject: Subject, tasks: Sequence[Task], arguments: argparse.Namespace) -> list[Row]:
+def processes(jobs: int) -> ForkServerContext:
+    """Where processes come from that have imported all they need, which takes longer than many a network."""
+    os.environ["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // jobs))
+    context = get_context("forkserver")
+    context.set_forkserver_preload([*GROUPS, "benchmarks.networks"])
+    return context
+
+
+def examined(
+    subject: Subject, tasks: Sequence[Task], context: ForkServerContext, arguments: argparse.Namespace
+) -> list[Row]:
     """The rows of one network from a process of its own; those that it did not come to say what became of it."""
     file: Path = arguments.out / f"{subject.group}.jsonl"
     seen = file.stat().st_size if file.exists() else 0
-    specification = json.dumps([[subject.group, subject.family, subject.name], tasks])
-    command = [sys.executable, "-m", "benchmarks.coverage", "--child", specification, "--out", str(arguments.out)]
-    command += ["--memory", str(arguments.memory)]
-    try:
-        threads = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // arguments.jobs))}
-        done = subprocess.run(
-            command,
-            cwd=ROOT,
-            env=os.environ | threads,
-            capture_output=True,
-            text=True,
-            timeout=arguments.timeout,
-            check=False,
-        )
-        last = (done.stderr.strip().splitlines() or [""])[-1][:200]
-        fate = f"its process ended with status {done.returncode}: {last}"
-    except subprocess.TimeoutExpired:
+    process = context.Process(target=child, args=(subject, tasks, file, arguments.memory))
+    process.start()
+    process.join(arguments.timeout)
+    fate = f"its process ended with status {process.exitcode}"
+    if process.exitcode is None:
+        process.kill()
+        process.join()
         fate = f"not done after {arguments.timeout:.0f} s"
     with file.open() if file.exists() else io.StringIO() as lines:
         lines.seek(seen)
@@ -283,10 +282,11 @@ def run(arguments: argparse.Namespace, tasks: Sequence[Task]) -> None:
     missing = {s: [task for task in tasks if (s, task) not in there] for s in chosen}
     todo = [s for s in chosen if missing[s]]
     counted = count(len(chosen) - len(todo) + 1)
+    context = processes(arguments.jobs)
 
     def one(subject: Subject) -> None:
         start = time.perf_counter()
-        rows = examined(subject, missing[subject], arguments)
+        rows = examined(subject, missing[subject], context, arguments)
         taken = time.perf_counter() - start
         say = f"[{next(counted)}/{len(chosen)}] {subject}, {taken:.0f} s: {verdict(rows)} {worst(rows, 'completeness')}"
         print(say, file=sys.stderr, flush=True)
@@ -396,7 +396,6 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--timeout", type=float, default=600, help="seconds for one network")
     parser.add_argument("--jobs", type=int, default=1, help="networks at once")
     parser.add_argument("--memory", type=float, default=12, help="GiB for one network")
-    parser.add_argument("--child", help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
@@ -405,10 +404,6 @@ def main() -> None:
     arguments = parsed()
     arguments.out = arguments.out.resolve()
     arguments.out.mkdir(parents=True, exist_ok=True)
-    if arguments.child:
-        group = json.loads(arguments.child)[0][0]
-        child(arguments.child, arguments.out / f"{group}.jsonl", arguments.memory)
-        return
     if not arguments.no_run:
         modes = [DRY] if arguments.dry else arguments.mode or MODES
         run(arguments, list(product(modes, arguments.precision or PRECISIONS)))

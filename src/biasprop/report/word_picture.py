@@ -96,11 +96,13 @@ def _laid_out(names: Sequence[str], letters: float, across: float) -> Iterator[B
 def _draw_block(
     axis: "Axes", name: str, names: Sequence[str], boxes: Sequence[Box], values: Array, letters: float
 ) -> None:
-    limit = max(float(np.abs(values).max(initial=0)), np.finfo(float).tiny)
+    size = float(np.abs(values).max(initial=0))
+    limit = max(size, np.finfo(float).tiny)
     colours = require("matplotlib", "plot").colormaps[COLOURS](0.5 + 0.5 * values / limit)
     patches = require("matplotlib.patches", "plot")
     axis.text(0, 0.6 * HEAD * letters, f"{name}, sum {values.sum():.4g}", fontsize=11, va="center")
-    _draw_scale(axis, limit, 0.6 * HEAD * letters)
+    if size > 0:
+        _draw_scale(axis, limit, 0.6 * HEAD * letters)
     for word, (left, line, width), colour in zip(names, boxes, colours, strict=True):
         top = letters * (HEAD + LINE * line)
         style = patches.BoxStyle("Round", pad=0, rounding_size=0.25 * letters)
