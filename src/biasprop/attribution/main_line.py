@@ -1,6 +1,5 @@
 """The main line: capture, linearise, select the target, sweep, result."""
 
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from copy import copy
@@ -12,16 +11,28 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from ..errors import InputError
-from ..graph import ONE_AT_A_TIME, Graph, Weights, capture, compute_dtype, ids_of, looked_up, run
+from ..errors import InputError, RuleError, SourceError
+from ..graph import ONE_AT_A_TIME, Graph, Weights, capture, ids_of, looked_up
 from ..kernels import Settings
 from ..modes import DEFAULT, Linearization, modes_of, rewrite
 from ..operations import Operations
 from ..processes import require_threads
-from ..propagation import SourceFilter, Tape, Target, Targets, bias_sources, choose, linearize, select, sweep
+from ..propagation import (
+    Network,
+    SourceFilter,
+    Target,
+    Targets,
+    bias_sources,
+    choose,
+    hand_over,
+    linearize,
+    select,
+    split,
+    sweep,
+)
 from ..results import Sources, require_complete
 from ..results.targets import X
-from ..rules import Rule, make_rule
+from ..rules import Rule, make_rule, name_of
 from .agreement import require_agreement
 from .captures import Captures
 from .explanation import Explanation
@@ -31,6 +42,9 @@ __all__ = ["MEMORY_BUDGET", "Explainer", "captured", "explain", "explainer"]
 
 MEMORY_BUDGET = 512 * 2**20
 """Bytes that the temporaries of the sweep may take beyond what the gradient itself needs."""
+
+Rules = str | Rule | tuple[str | Rule, str | Rule]
+"""A rule, or one above and one below a hand-over."""
 
 Check = Literal["always", "once", "never"]
 """How often a captured graph is compared with the model."""
@@ -46,13 +60,21 @@ class Request:
     settings: Settings
     sources: SourceFilter
     zero_others: bool
+    handover: tuple[str, ...]
+    below: Settings | None
+
+    @property
+    def rule(self) -> str:
+        """Its name, or two."""
+        names = [name_of(one.rule) for one in (self.settings, self.below) if one is not None]
+        return "/".join(names)
 
 
 def explain(
     model: nn.Module,
     x: X,
     target: Target = "predicted",
-    rule: str | Rule = "bias1",
+    rule: Rules = "bias1",
     temperature: float = 1.0,
     *,
     targets: Targets = None,
@@ -60,6 +82,7 @@ def explain(
     sources: SourceFilter = None,
     zero_others: bool = False,
     at: str | Sequence[str] | None = None,
+    handover: str | Sequence[str] | None = None,
     linearization: Linearization = DEFAULT,
     operations: Operations | None = None,
     memory_budget: int = MEMORY_BUDGET,
@@ -77,8 +100,9 @@ def explain(
         target: which number of the output: ``"predicted"`` (largest of ``(N, C)``; of a language model the next token),
             an int, a tuple for the trailing dimensions, an index per example, or a callable ``output -> (N,)``.
         rule: ``"bias1"`` (compensation), ``"bias2"`` (equal share), ``"bias3"`` (positive share), or a
-            `biasprop.rules.Rule`; Eq. 15-20 of Wang, Zhou & Bilmes, ICML 2019.
-        temperature: T of options 1 and 2, in units of the components; > 0.
+            `biasprop.rules.Rule`; Eq. 15-20 of Wang, Zhou & Bilmes, ICML 2019. A pair is of the rule above a hand-over
+            and of that below it.
+        temperature: T of options 1 and 2, in units of the components; > 0. Of a pair, that of the first.
         targets: instead of ``target``, several in one sweep: a list of targets, an ``(N, J)`` tensor of indices (e.g.
             ``logits.topk(5).indices``), or ``"all"`` outputs. The results gain a dimension of J after the batch.
         additional_forward_args: passed on to the model and not attributed; what they add counts as bias.
@@ -86,6 +110,9 @@ def explain(
             bool``; the rest is ``withheld``. Maps of disjoint sets add up.
         zero_others: the sources left out count as zero in the sign of option 1, too: their maps no longer add up.
         at: attribute to these hidden tensors instead of to the inputs; see `Explanation.at`.
+        handover: tensors (by module path or operation name) below which the whole attribution is distributed by alpha,
+            and no gradient is taken (mathematics, section 11); ``"auto"`` is the deepest one of a convolutional stack
+            that is laid out like the input, and nothing where there is none. Of several, the mean of their maps.
         linearization: what the linear model of a smooth operation is, ``"frozen"`` (what only modulates is held),
             ``"tangent"`` (w is the gradient), ``"half"``, or a mapping from operations or module paths to these; all
             are complete, and the same on piecewise-linear networks (mathematics, section 10).
@@ -113,6 +140,7 @@ def explain(
         sources=sources,
         zero_others=zero_others,
         at=at,
+        handover=handover,
     )
 
 
@@ -185,7 +213,7 @@ class Explainer:
         self,
         x: X,
         target: Target = "predicted",
-        rule: str | Rule = "bias1",
+        rule: Rules = "bias1",
         temperature: float = 1.0,
         *,
         targets: Targets = None,
@@ -193,27 +221,36 @@ class Explainer:
         sources: SourceFilter = None,
         zero_others: bool = False,
         at: str | Sequence[str] | None = None,
+        handover: str | Sequence[str] | None = None,
     ) -> Explanation[X]:
         """Explain ``x``; the arguments, the result and the errors are those of `explain`."""
-        settings = Settings(make_rule(rule, temperature), self.memory_budget, self.compiled)
+        first, second = _rules(rule, temperature)
+        above, below = self._settings(first), None if second is None else self._settings(second)
         given = self.check(x, additional_forward_args)
-        request = Request(given, target, targets, settings, sources, zero_others)
-        return self._explained(request, *((at,) if isinstance(at, str) else at or ()))
+        where = _names("handover", handover)
+        request = Request(given, target, targets, above, sources, zero_others, where, below)
+        return self._explained(request, *_names("at", at))
+
+    def _settings(self, rule: Rule) -> Settings:
+        return Settings(rule, self.memory_budget, self.compiled)
 
     def _explained(self, request: Request, *at: str) -> Explanation[Any]:
         """The explanation at hidden tensors, or at the inputs."""
         given = request.given
         with _exactly(given):
             graph = self.graph(given)
-            tape = self._tape(graph, given, at)
+            network = self._network(graph, given)
+            tape = linearize(graph, *network, self.operations, [graph.find(name) for name in dict.fromkeys(at)])
             functional = select(tape, request.target, request.targets, _last_positions(given))
             choice = choose(request.sources, tape.names, request.zero_others)
-            swept = sweep(tape, functional, request.settings, choice)
+            handover = hand_over(request.handover, tape, network, choice, request.below)
+            swept = sweep(tape, functional, request.settings, choice, handover)
         single = len(tape.cut or graph.inputs) == 1 if at or graph.lookup else given.single
-        ids = () if at else ids_of(graph, graph.read_parameters(self.model), given.inputs, given.extras)
+        ids = () if at else ids_of(graph, network[0], given.inputs, given.extras)
         again = partial(self._explained, request)
         explanation: Explanation[Any] = Explanation.of(swept, request.settings.rule, single, again)
-        explanation = replace(explanation, linearization=str(self.modes), ids=ids)
+        where = ", ".join(node.name for node in handover.at)
+        explanation = replace(explanation, rule=request.rule, linearization=str(self.modes), ids=ids, handover=where)
         require_complete(explanation)
         self._compare(graph, given, tape.outputs, explanation.magnitude)
         return explanation
@@ -227,11 +264,10 @@ class Explainer:
             require_agreement(given.model, graph, given.inputs, given.extras, computed, terms)
         self._agreed[graph] = Weights(self.model)
 
-    def _tape(self, graph: Graph, given: Given, at: Sequence[str] = ()) -> Tape:
+    def _network(self, graph: Graph, given: Given) -> Network:
+        """The weights as they are now, and what the graph runs on."""
         parameters = graph.read_parameters(self.model)
-        inputs, extras = looked_up(graph, parameters, given.inputs, given.extras)
-        cut = list(dict.fromkeys(graph.find(name) for name in at))
-        return linearize(graph, parameters, inputs, extras, self.operations, cut)
+        return (parameters, *looked_up(graph, parameters, given.inputs, given.extras))
 
     def split(self, x: Tensor | tuple[Tensor, ...], additional_forward_args: Any = None) -> tuple[Any, Any]:
         """``(J x, b)`` for every output at once: one forward-mode product (mathematics, section 6).
@@ -242,13 +278,8 @@ class Explainer:
         """
         given = self.check(x, additional_forward_args)
         graph = self.graph(given)
-        parameters = graph.read_parameters(self.model)
-        inputs, extras = looked_up(graph, parameters, given.inputs, given.extras)
-        network = partial(_network, graph, parameters, extras)
-        with _exactly(given), torch.no_grad(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch's forward mode compiles its formulas with a deprecated call
-            primal = tuple(i.to(compute_dtype(i.dtype)) for i in inputs)
-            f, jx = torch.func.jvp(network, primal, primal)[:2]
+        with _exactly(given):
+            f, jx = split(graph, *self._network(graph, given))
         bias = pytree.tree_map(torch.sub, f, jx)
         self._compare(graph, given, f, _size(jx, bias, len(given)))
         return jx, bias
@@ -263,7 +294,7 @@ class Explainer:
         given = self.check(x, additional_forward_args)
         graph = self.graph(given)
         with _exactly(given):
-            tape = self._tape(graph, given)
+            tape = linearize(graph, *self._network(graph, given), self.operations)
             functional = select(tape, target, last=_last_positions(given))
             table = Sources.outward(bias_sources(tape, functional), functional.axis, functional.value)
         self._compare(graph, given, tape.outputs, table.amounts.abs().sum(-1))
@@ -296,6 +327,21 @@ def captured(model: nn.Module, x: Any, extras: Any = None) -> tuple[Given, Graph
         return given, capture(given.model, given.inputs, given.extras)
 
 
+def _rules(rule: Rules, temperature: float) -> tuple[Rule, Rule | None]:
+    if not isinstance(rule, tuple):
+        return make_rule(rule, temperature), None
+    if len(rule) != 2:
+        raise RuleError(f"A rule, or a pair of one above and one below a hand-over: not {len(rule)} of them.")
+    return make_rule(rule[0], temperature), make_rule(rule[1])
+
+
+def _names(argument: str, names: str | Sequence[str] | None) -> tuple[str, ...]:
+    found = (names,) if isinstance(names, str) else tuple(names or ())
+    if not all(isinstance(name, str) for name in found):
+        raise SourceError(f"{argument} must be the name of a tensor, or several: not {names!r}.")
+    return found
+
+
 def _last_positions(given: Given) -> tuple[Tensor, int] | None:
     """Of a text: the last token of each example, which a language model continues, and the size of its vocabulary."""
     if all(given.floating):
@@ -316,10 +362,6 @@ def _size(linear: Any, bias: Any, batch: int) -> Tensor:
     sizes = [a.abs() + b.abs() for a, b in zip(*map(pytree.tree_leaves, (linear, bias)), strict=True)]
     rows = [t.reshape(batch, -1).amax(1) if t.dim() and len(t) == batch else t.amax().expand(batch) for t in sizes]
     return torch.stack(rows).amax(0)
-
-
-def _network(graph: Graph, parameters: Any, extras: tuple[Any, ...], *inputs: Tensor) -> Any:
-    return run(graph, parameters, inputs, extras)
 
 
 @contextmanager

@@ -6,16 +6,20 @@ makes a linear functional of the target; `sweep` carries ``(g, beta)`` from it b
 """
 
 from .choice import EVERY, Choice, SourceFilter, choose
+from .forward import Network, split
 from .functional import Functional, select
+from .handover import AUTO, hand_over
 from .linearization import linearize
 from .selection import Target, Targets, chosen_index
 from .sweeping import Swept, bias_sources, sweep
 from .tape import Step, Tape
 
 __all__ = [
+    "AUTO",
     "EVERY",
     "Choice",
     "Functional",
+    "Network",
     "SourceFilter",
     "Step",
     "Swept",
@@ -25,7 +29,9 @@ __all__ = [
     "bias_sources",
     "choose",
     "chosen_index",
+    "hand_over",
     "linearize",
     "select",
+    "split",
     "sweep",
 ]

@@ -1,12 +1,14 @@
-"""The sweep: one pass from the output to the inputs that carries ``(g, beta)`` for every tensor.
+"""The sweep: one pass from the output to the inputs that carries ``(g, beta)`` for every tensor, or mass alone.
 
 Both have a leading dimension of J targets: alpha depends on the input alone, and serves all of them. At each step
 the invariant ``f(x) = sum over the cut (g . v + beta) + unattributed + withheld`` holds (mathematics, section 1), so
-stopping at hidden tensors gives their attributions (the paper's Lemma 1).
+stopping at hidden tensors gives their attributions (the paper's Lemma 1), and so does handing over: below these
+tensors there is no gradient, and both parts of the attribution are distributed like bias (section 11).
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import reduce
 
 import torch
 from torch import Tensor
@@ -19,9 +21,13 @@ from ..results.targets import like_tensor
 from ..rules import shares
 from .choice import EVERY, TARGET, Choice
 from .functional import Functional
+from .handover import NOWHERE, Handover
 from .tape import Step, Tape, rows
 
 __all__ = ["Swept", "bias_sources", "sweep"]
+
+HANDED_OVER = "handover"
+"""The operation of the bias source that stands for all biases below a hand-over."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,18 +53,54 @@ class Swept:
     bypassed: Tensor
 
 
+_Reached = tuple[Tensor, Tensor, Tensor, Tensor | None]
+"""Value of a tensor, and what has come to it: gradient, bias and what was handed over of the weight part."""
+
+
 @dataclass(eq=False)
 class _Passage:
     """What one pass for some of the targets has gathered so far."""
 
     unattributed: Tensor
     withheld: Tensor
-    reached: dict[Node, tuple[Tensor, Tensor, Tensor]] = field(default_factory=dict)
+    reached: dict[Node, _Reached] = field(default_factory=dict)
     sources: list[BiasSource] = field(default_factory=list)
 
 
+@dataclass(eq=False)
+class _Carried:
+    """What has come to a tensor so far.
+
+    Attributes:
+        gradients: by the hand-overs that they have passed, ``(J, *shape)`` each.
+        beta: bias, ``(J, *shape)``.
+        handed: the weight part of what has been handed over, ``(J, *shape)``; None above all hand-overs.
+    """
+
+    gradients: dict[frozenset[Node], Tensor]
+    beta: Tensor
+    handed: Tensor | None = None
+
+    def gradient(self, handover: Handover) -> Tensor | None:
+        """What is left of the gradient; None below all hand-overs."""
+        left = [g if (c := handover.weight(passed)) == 1 else c * g for passed, g in self.gradients.items()]
+        return reduce(torch.add, left) if left else None
+
+    def join(self, other: "_Carried") -> None:
+        """A tensor with several consumers adds up what each sends it."""
+        for passed, g in other.gradients.items():
+            self.gradients[passed] = self.gradients[passed] + g if passed in self.gradients else g
+        self.beta = self.beta + other.beta
+        if self.handed is None or other.handed is None:
+            self.handed = other.handed if self.handed is None else self.handed
+        else:
+            self.handed = self.handed + other.handed
+
+
 @torch.no_grad()
-def sweep(tape: Tape, functional: Functional, settings: Settings, choice: Choice = EVERY) -> Swept:
+def sweep(
+    tape: Tape, functional: Functional, settings: Settings, choice: Choice = EVERY, handover: Handover = NOWHERE
+) -> Swept:
     """Carry gradient and bias from the functional back to the cut and the inputs.
 
     Args:
@@ -66,27 +108,31 @@ def sweep(tape: Tape, functional: Functional, settings: Settings, choice: Choice
         functional: what is explained; of its targets as many at a time as fit into the budget.
         settings: the rule, the memory budget and the kernels.
         choice: which bias sources take part.
+        handover: below which tensors there is no gradient.
 
     Raises:
         SourceError: a tensor of the cut is not reached.
     """
     groups = list(functional.chunks(_targets_at_once(tape, settings)))
-    passages = [_pass(tape, some, settings, choice, last=some is groups[-1]) for some in groups]
+    passages = [_pass(tape, some, settings, choice, handover, last=some is groups[-1]) for some in groups]
     done = _join(passages)
     inputs = tape.graph.inputs
     bypassed = torch.zeros_like(functional.value)
     for node in inputs if tape.cut else ():
         if node not in tape.cut:
-            value, g, beta = done.reached[node]
-            bypassed = bypassed + rows(g * value + beta, node, tape.batch).sum(2)
-    parts = tuple(
-        Part(node.name, *_reached(done, node), node.batch_dim or 0, node in inputs, node.batch_inner)
-        for node in tape.cut or inputs
-    )
+            value, g, beta, handed = done.reached[node]
+            arrived = g * value + beta if handed is None else g * value + beta + handed
+            bypassed = bypassed + rows(arrived, node, tape.batch).sum(2)
+    parts = tuple(_part(node, _reached(done, node), node in inputs) for node in tape.cut or inputs)
     return Swept(functional.axis, functional.value, parts, done.sources, done.unattributed, done.withheld, bypassed)
 
 
-def _reached(passage: _Passage, node: Node) -> tuple[Tensor, Tensor, Tensor]:
+def _part(node: Node, reached: _Reached, is_input: bool) -> Part:
+    value, g, beta, handed = reached
+    return Part(node.name, value, g, beta, node.batch_dim or 0, is_input, node.batch_inner, handed)
+
+
+def _reached(passage: _Passage, node: Node) -> _Reached:
     if node not in passage.reached:
         raise SourceError(
             f"The output does not depend on the input through {node.name!r} (or only through another of the "
@@ -102,39 +148,106 @@ def _targets_at_once(tape: Tape, settings: Settings) -> int:
     return max(1, settings.memory_budget // (6 * size * largest))
 
 
-def _pass(tape: Tape, functional: Functional, settings: Settings, choice: Choice, last: bool) -> _Passage:
+def _pass(
+    tape: Tape, functional: Functional, settings: Settings, choice: Choice, handover: Handover, last: bool
+) -> _Passage:
     """Algorithm 1 of the paper, in the order of mathematics, section 2."""
     passage = _Passage(torch.zeros_like(functional.value), torch.zeros_like(functional.value))
     carried = _begin(passage, tape, functional, settings, choice)
     for step in tape.backwards(last):
         if step.node not in carried:
             continue
-        g, beta = carried.pop(step.node)
+        here = carried.pop(step.node)
         if step.node in tape.cut:
-            passage.reached[step.node] = (tape.kept[step.node], g, beta)
+            passage.reached[step.node] = _arrived(tape.kept[step.node], here, handover)
             continue
-        beta = _combine(passage, step, g, beta, choice)
-        slope, h = step.layer(choice) if step.local.by_rule else (None, None)
-        received, lost = step.local.distribute(beta, slope, h, settings)
-        if lost is not None:
-            passage.unattributed = passage.unattributed + rows(lost, step.node, tape.batch).sum(2)
-        for node, pulled, share in zip(step.operands, step.local.gradient(g), received, strict=True):
-            if node in carried:  # a tensor with several consumers adds up what each sends it
-                pulled, share = carried[node][0] + pulled, carried[node][1] + share
-            carried[node] = (pulled, share)
+        if step.node in handover.at:
+            _hand_over(passage, step.node, here, tape.batch, handover)
+        here.beta = _combine(passage, step, here.gradient(handover), here.beta, choice)
+        for node, share in zip(
+            step.operands, _distributed(passage, step, here, tape, settings, choice, handover), strict=True
+        ):
+            if node in carried:
+                carried[node].join(share)
+            else:
+                carried[node] = share
     for node in tape.graph.inputs:
         value = tape.kept[node]
-        nothing = value.new_zeros(len(functional.value), *value.shape)
-        passage.reached[node] = (value, *carried.get(node, (nothing, nothing)))
+        nothing = _Carried({}, value.new_zeros(len(functional.value), *value.shape))
+        passage.reached[node] = _arrived(value, carried.get(node, nothing), handover)
     passage.sources.reverse()
     return passage
 
 
+def _arrived(value: Tensor, here: _Carried, handover: Handover) -> _Reached:
+    g = here.gradient(handover)
+    return value, torch.zeros_like(here.beta) if g is None else g, here.beta, here.handed
+
+
+def _hand_over(passage: _Passage, node: Node, here: _Carried, batch: int, handover: Handover) -> None:
+    """``g * v + beta`` becomes mass: its weight part ``g * (J_v x)``, its bias part ``g * b_v + beta`` (section 11)."""
+    at = handover.at[node]
+    found = [g for passed, g in here.gradients.items() if node not in passed]
+    if not found:
+        return
+    g = reduce(torch.add, found) / handover.count
+    linear, bias, chosen = (_masked(g, part) for part in (at.linear, at.bias, at.chosen))
+    here.handed = linear if here.handed is None else here.handed + linear
+    here.beta = here.beta + chosen
+    total, taken = (rows(part, node, batch).sum(2) for part in (bias, chosen))
+    passage.sources.append(BiasSource(f"{node.name} and before", HANDED_OVER, total))
+    passage.withheld = passage.withheld + (total - taken)
+    gradients: dict[frozenset[Node], Tensor] = {}
+    for passed, g in here.gradients.items():
+        now = passed | {node}
+        if handover.weight(now) > 0:
+            gradients[now] = gradients[now] + g if now in gradients else g
+    here.gradients = gradients
+
+
+def _masked(g: Tensor, part: Tensor) -> Tensor:
+    """``g * part``; a masked infinity is nothing."""
+    product = g * part
+    return product if part.isfinite().all() else torch.where(g == 0, 0, product)
+
+
+def _distributed(
+    passage: _Passage,
+    step: Step,
+    here: _Carried,
+    tape: Tape,
+    settings: Settings,
+    choice: Choice,
+    handover: Handover,
+) -> list[_Carried]:
+    """To each operand its gradients, and its share by alpha of the masses: it is the same for all of them."""
+    slope, h = step.layer(choice) if step.local.by_rule else (None, None)
+    mass = here.beta
+    if here.handed is not None:
+        mass = torch.cat([here.beta, here.handed])
+        settings = handover.below or settings
+    received, lost = step.local.distribute(mass, slope, h, settings)
+    targets = len(here.beta)
+    if lost is not None:
+        lost = lost if here.handed is None else lost[:targets] + lost[targets:]
+        passage.unattributed = passage.unattributed + rows(lost, step.node, tape.batch).sum(2)
+    pulled = {passed: step.local.gradient(g) for passed, g in here.gradients.items()}
+    return [
+        _Carried(
+            {passed: gradients[i] for passed, gradients in pulled.items()},
+            share[:targets],
+            None if here.handed is None else share[targets:],
+        )
+        for i, share in enumerate(received)
+    ]
+
+
 def _begin(
     passage: _Passage, tape: Tape, functional: Functional, settings: Settings, choice: Choice
-) -> dict[Node, tuple[Tensor, Tensor]]:
+) -> dict[Node, _Carried]:
     """The functional is a layer of one unit per example: its intercept is shared among the outputs."""
-    carried = {node: (g, torch.zeros_like(g)) for node, g in functional.gradients.items()}
+    gradients = functional.gradients
+    carried = {node: _Carried({frozenset(): g}, torch.zeros_like(g)) for node, g in gradients.items()}
     intercept = functional.intercept
     if not intercept.any():
         return carried
@@ -145,22 +258,19 @@ def _begin(
         passage.unattributed = passage.unattributed + intercept
     else:
         nodes = list(carried)
-        g = torch.cat([rows(carried[n][0], n, tape.batch) for n in nodes], 2)
+        g = torch.cat([rows(gradients[n], n, tape.batch) for n in nodes], 2)
         v = torch.cat([rows(tape.active[n][None], n, tape.batch) for n in nodes], 2)
         wired = torch.ones_like(g, dtype=torch.bool)
         messages = shares(settings.rule, g * v, intercept, intercept, g != 0, wired) * intercept.unsqueeze(-1)
         sizes = [tape.active[n].numel() // tape.batch for n in nodes]
         for node, message in zip(nodes, messages.split(sizes, 2), strict=True):
-            carried[node] = (
-                carried[node][0],
-                like_tensor(message, node.batch_dim, tape.active[node].shape, node.batch_inner),
-            )
+            carried[node].beta = like_tensor(message, node.batch_dim, tape.active[node].shape, node.batch_inner)
     return carried
 
 
-def _combine(passage: _Passage, step: Step, g: Tensor, beta: Tensor, choice: Choice) -> Tensor:
+def _combine(passage: _Passage, step: Step, g: Tensor | None, beta: Tensor, choice: Choice) -> Tensor:
     """``beta_y + g_y * h``: the operation's own bias joins what has come so far (section 2, step 1)."""
-    if step.local.intercept is None:
+    if step.local.intercept is None or g is None:
         return beta
     amount, source = _amount(step, g, passage.unattributed.shape[1])
     passage.sources.append(source)
@@ -209,9 +319,11 @@ def _join(passages: Sequence[_Passage]) -> _Passage:
         return torch.cat([like.new_zeros(n, *shape) if t is None else t for t, n in zip(tensors, sizes, strict=True)])
 
     reached = {}
-    for node, (value, _, _) in {n: r for one in passages for n, r in one.reached.items()}.items():
-        found = [one.reached.get(node, (value, None, None)) for one in passages]
-        reached[node] = (value, join([g for _, g, _ in found]), join([beta for _, _, beta in found]))
+    for node, (value, _, _, _) in {n: r for one in passages for n, r in one.reached.items()}.items():
+        found = [one.reached.get(node, (value, None, None, None)) for one in passages]
+        _, g, beta, handed = zip(*found, strict=True)
+        over = None if all(one is None for one in handed) else join(list(handed))
+        reached[node] = (value, join(list(g)), join(list(beta)), over)
     longest = max(passages, key=lambda one: len(one.sources))
     table = {s.name: s for one in (longest, *passages) for s in one.sources}
     amounts = [{s.name: s.amount for s in one.sources} for one in passages]

@@ -58,10 +58,11 @@ def summarize(
 
 
 def _method(explanation: Decomposition[Any]) -> str:
-    """Rule, temperature where it matters, and linearization."""
+    """Rule, temperature where it matters, linearization and hand-over."""
     temperature = explanation.temperature
     scaled = [f"T = {temperature:g}"] if temperature not in (None, 1) else []
-    return ", ".join([explanation.rule, *scaled, explanation.linearization])
+    handed = [f"handed over at {explanation.handover}"] if explanation.handover else []
+    return ", ".join([explanation.rule, *scaled, explanation.linearization, *handed])
 
 
 def _several(

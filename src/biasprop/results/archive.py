@@ -38,6 +38,8 @@ def write_decomposition(found: Decomposition[Any], path: str | PathLike[str]) ->
     for i, part in enumerate(found.parts):
         weight, beta = (found.axis.outward(t, part.batch_dim) for t in (part.weight, part.beta))
         tensors |= {f"{i}.value": part.value, f"{i}.weight": weight, f"{i}.beta": beta}
+        if part.handed is not None:
+            tensors[f"{i}.handed"] = found.axis.outward(part.handed, part.batch_dim)
     texts = distinct(found.ids)
     tensors |= {f"ids.{k}": ids for k, ids in enumerate(texts)}
     header = {
@@ -50,6 +52,7 @@ def write_decomposition(found: Decomposition[Any], path: str | PathLike[str]) ->
         "temperature": None if found.temperature is None else repr(found.temperature),  # JSON knows no infinity
         "target": found.target,
         "linearization": found.linearization,
+        "handover": found.handover,
         "ids": [None if one is None else next(k for k, t in enumerate(texts) if t is one) for one in found.ids],
     }
     write_tensors(path, FORMAT, tensors, header)
@@ -84,7 +87,8 @@ def _made(header: dict[str, Any], tensors: dict[str, Tensor], kind: type[D]) -> 
     about = zip(header["names"], header["batch_dims"], header["inputs"], strict=True)
     for i, (name, dim, is_input) in enumerate(about):
         weight, beta = (axis.inward(tensors[f"{i}.{what}"], dim) for what in ("weight", "beta"))
-        parts.append(Part(name, tensors[f"{i}.value"], weight, beta, dim, is_input))
+        handed = axis.inward(tensors[f"{i}.handed"], dim) if f"{i}.handed" in tensors else None
+        parts.append(Part(name, tensors[f"{i}.value"], weight, beta, dim, is_input, handed=handed))
     temperature = header["temperature"]
     return kind(
         parts=tuple(parts),
@@ -98,6 +102,7 @@ def _made(header: dict[str, Any], tensors: dict[str, Tensor], kind: type[D]) -> 
         rule=header["rule"],
         temperature=None if temperature is None else float(temperature),
         linearization=header.get("linearization", "tangent"),
+        handover=header.get("handover", ""),
         ids=tuple(None if k is None else tensors[f"ids.{k}"] for k in header.get("ids", [])),
     )
 

@@ -25,7 +25,9 @@ def require_consistent(header: Mapping[str, Any], tensors: Mapping[str, Tensor])
     """
     _require_header(header)
     texts = {f"ids.{k}" for k in header.get("ids", []) if k is not None}
-    expected = {*ALL, "sources", *(f"{i}.{what}" for i in range(len(header["names"])) for what in EACH), *texts}
+    parts = range(len(header["names"]))
+    handed = {f"{i}.handed" for i in parts} & set(tensors)
+    expected = {*ALL, "sources", *(f"{i}.{what}" for i in parts for what in EACH), *texts, *handed}
     _require(set(tensors) == expected, f"its tensors are {sorted(tensors)}, not {sorted(expected)}"[:500])
     for name, tensor in tensors.items():
         if name in texts:
@@ -62,7 +64,8 @@ def _require_header(header: Mapping[str, Any]) -> None:
     pairs = all(isinstance(one, list) and len(one) == 2 and all(map(_is_text, one)) for one in header["sources"])
     _require(pairs, "a source is no pair of a name and an operation")
     temperature = header["temperature"]
-    _require(_is_text(header.get("linearization", "")), "its linearization is no text, or is too long")
+    for name in ("linearization", "handover"):
+        _require(_is_text(header.get(name, "")), f"its {name} is no text, or is too long")
     ids = header.get("ids", [])
     listed = isinstance(ids, list) and all(k is None or type(k) is int for k in ids)
     _require(listed and len(ids) in (0, len(names)), "its ids are not one number, or none, for each name")
@@ -77,8 +80,9 @@ def _require_part(i: int, dim: int, tensors: Mapping[str, Tensor], output: torch
     fits = shape[dim] > 0 and shape[dim] % output[0] == 0
     _require(fits, f"'{i}.value' of shape {tuple(shape)} does not hold {output[0]} examples")
     faced = torch.Size([*shape[: dim + 1], *output[1:], *shape[dim + 1 :]])
-    for what in ("weight", "beta"):
-        _require_shape(f"{i}.{what}", tensors, faced)
+    for name in (f"{i}.weight", f"{i}.beta", f"{i}.handed"):
+        if name in tensors:
+            _require_shape(name, tensors, faced)
 
 
 def _require_ids(name: str, ids: Tensor, examples: int) -> None:

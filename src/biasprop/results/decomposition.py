@@ -39,6 +39,7 @@ class Decomposition(Generic[X]):
         temperature: T of the rule; None for a rule that has none.
         linearization: of smooth operations; see `biasprop.explain`.
         ids: of the parts that are embeddings of tokens, ``(N, L)`` each; see `tokens`.
+        handover: where the attribution was handed over, names joined by ", "; empty for nowhere.
     """
 
     parts: tuple[Part, ...]
@@ -53,6 +54,7 @@ class Decomposition(Generic[X]):
     temperature: float | None
     linearization: str = "tangent"
     ids: tuple[Tensor | None, ...] = ()
+    handover: str = ""
 
     def __len__(self) -> int:
         return self.values.shape[1]
@@ -73,12 +75,21 @@ class Decomposition(Generic[X]):
 
     @property
     def weight(self) -> X:
-        """``w = df/dx``, like x."""
+        """``w = df/dx``, like x.
+
+        Raises:
+            InputError: there was a hand-over, below which no gradient is taken.
+        """
+        if any(part.handed is not None for part in self.parts):
+            raise InputError(
+                f"This explanation was handed over at {self.handover}: there is no gradient below. Its "
+                "weight_attribution sums to w.x; for w itself explain with handover=None."
+            )
         return self._collect(lambda p: p.weight)
 
     @property
     def weight_attribution(self) -> X:
-        """``w * x``, like x."""
+        """``w * x``, like x; with a hand-over what alpha makes of it, which sums to the same ``w.x``."""
         return self._collect(lambda p: p.product)
 
     @property

@@ -1,0 +1,128 @@
+"""Hand-over: below some tensors all of an attribution is shared like bias (mathematics, section 11).
+
+At a tensor ``v = J_v x + b_v`` the attribution ``g_v * v + beta_v`` becomes mass that alpha distributes: the weight
+part ``g_v * (J_v x)``, which sums to ``w.x``, and the bias part ``g_v * b_v + beta_v``, which sums to ``b``. Of several
+tensors it is the mean of what each of them gives, in one sweep: a gradient is kept apart by the tensors that it has
+passed, and is dropped where it has passed them all.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from ..errors import SourceError
+from ..graph import Node
+from ..kernels import Settings
+from ..local_models import Stencil
+from .choice import EVERY, Choice
+from .forward import Network, chosen_biases, linear_parts
+from .tape import Step, Tape
+
+__all__ = ["AUTO", "NOWHERE", "Handover", "Split", "hand_over"]
+
+AUTO = "auto"
+"""The deepest tensor that is laid out like the input of a convolutional stack."""
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """A tensor v at which to hand over: ``v = linear + bias``.
+
+    Attributes:
+        linear: ``J_v x``.
+        bias: ``b_v``.
+        chosen: what the bias sources that take part add to v: ``b_v`` where all of them do.
+    """
+
+    linear: Tensor
+    bias: Tensor
+    chosen: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Handover:
+    """Where an attribution is handed over, and how it goes on.
+
+    Attributes:
+        at: the tensors, of which each counts the same; an input among them stands for no hand-over.
+        count: how many these are, with the inputs.
+        below: with the rule for what has been handed over; None for the same as above.
+    """
+
+    at: Mapping[Node, Split] = field(default_factory=dict)
+    count: int = 1
+    below: Settings | None = None
+
+    def weight(self, passed: frozenset[Node]) -> float:
+        """How much of a gradient that has passed these tensors is still one, in the mean over all of them."""
+        return 1 - len(passed) / self.count
+
+
+NOWHERE = Handover()
+
+
+def hand_over(
+    names: Sequence[str],
+    tape: Tape,
+    network: Network,
+    choice: Choice = EVERY,
+    below: Settings | None = None,
+) -> Handover:
+    """What the names of tensors, or ``"auto"``, mean for this network at this input.
+
+    Args:
+        names: as `biasprop.explain` takes them.
+        tape: the linearised network.
+        network: parameters, inputs and further arguments that the graph runs on.
+        choice: which bias sources take part.
+        below: settings for what has been handed over.
+
+    Raises:
+        SourceError: there is no such tensor, or it does not depend on the inputs.
+    """
+    graph = tape.graph
+    found = [_deepest_layout(tape) if name == AUTO else graph.find(name) for name in names]
+    wanted = list(dict.fromkeys(node or graph.inputs[0] for node in found))  # where there is none, no hand-over
+    nodes = [node for node in wanted if node not in graph.inputs]
+    active = {step.node for step in tape.steps}
+    for node in nodes:
+        if node not in active:
+            raise SourceError(f"No attribution goes through {node.name!r}: there is nothing to hand over.")
+    if not nodes:
+        return NOWHERE
+    parts = linear_parts(graph, network, nodes)
+    biases = [value - linear for value, linear in parts]
+    chosen = biases if choice is EVERY else chosen_biases(tape, network, nodes, choice)
+    at = {
+        node: Split(linear, bias, some)
+        for node, (_, linear), bias, some in zip(nodes, parts, biases, chosen, strict=True)
+    }
+    return Handover(at, len(wanted), below)
+
+
+def _deepest_layout(tape: Tape) -> Node | None:
+    """The last tensor that is still laid out like the input of a convolutional stack; None where there is none.
+
+    Channels first, then space, and behind it no layer that shares its weights between positions: patches that become
+    tokens are no such layout, nor are tables, or series that are read row by row.
+    """
+    dims = {tape.kept[node].dim() for node in tape.graph.inputs if tape.kept[node].dim() > 2}
+    for k, step in reversed(list(enumerate(tape.steps))):
+        shape = step.local.shape
+        if len(shape) in dims and step.node.batch_dim == 0 and shape[2:].numel() > 1:
+            return step.node if any(_convolves(before) for before in tape.steps[: k + 1]) else None
+        if isinstance(step.local, Stencil) and _positions(step) > 1:
+            return None
+    return None
+
+
+def _convolves(step: Step) -> bool:
+    return step.node.operation.startswith("conv")
+
+
+def _positions(step: Step) -> int:
+    """At how many places of each example a layer is applied."""
+    shape = step.local.shape
+    return torch.Size(shape[2:] if _convolves(step) else shape[1:-1]).numel()
