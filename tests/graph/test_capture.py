@@ -221,3 +221,23 @@ def test_a_structure_changed_after_capture_is_an_error():
     del model[1]
     with pytest.raises(CaptureError, match=r"'1\.(weight|bias)'.*new explainer"):
         explainer(torch.ones(1, 3))
+
+
+def test_queries_of_an_example_that_are_repeated_for_its_windows():
+    class Windows(nn.Module):
+        """Each example is four windows, which share one query: the copies of a row lie side by side."""
+
+        def __init__(self):
+            super().__init__()
+            self.query, self.key, self.head = nn.Linear(8, 2), nn.Linear(2, 2), nn.Linear(4, 3)
+
+        def forward(self, x):
+            windows = x.reshape(-1, 2)
+            q = torch.repeat_interleave(self.query(x), 4, 0)
+            y = torch.relu(self.key(windows) * q + 0.1)
+            return self.head(y.sum(1).reshape(-1, 4))
+
+    model, x = randomise(Windows()).double(), torch.randn(3, 8).double()
+    explanation = assert_exact(model, x, 0)
+    alone = biasprop.explain(model, x[1:2], 0, linearization="tangent")
+    torch.testing.assert_close(alone.bias_attribution[0], explanation.bias_attribution[1])

@@ -158,6 +158,8 @@ class _Places:
                 there = before.meta["val"].shape
                 if str(there[operand.batch_dim]) == str(shape[dim]):
                     return dim, operand.batch_inner
+                if fx.target is torch.ops.aten.repeat_interleave.self_int:  # copies of a row side by side
+                    return dim, operand.batch_inner * int(fx.args[1])  # type: ignore[arg-type]
                 behind = int(math.prod(there[operand.batch_dim + 1 :]))
                 return dim, operand.batch_inner * behind // int(math.prod(shape[dim + 1 :]))
         return dim, None

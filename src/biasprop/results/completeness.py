@@ -17,7 +17,7 @@ def require_complete(explanation: Decomposition[Any]) -> None:
         CompletenessError: they do not; that is never rounding, whose size these bounds exceed by far.
     """
     output = explanation.output
-    tolerance = 1e-7 if output.dtype == torch.float64 else 2e-3
+    tolerance = 1e-9 if output.dtype == torch.float64 else 1e-4
     amounts = explanation.sources.amounts
     size = explanation.magnitude + amounts.abs().sum(-1) + output.abs()
     if not bool(torch.isfinite(size).all()):
