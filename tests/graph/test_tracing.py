@@ -101,3 +101,14 @@ def test_eight_threads_on_one_model(times):
     assert in_threads(works) == []
     assert len(shared.captures) == 1
     with_own()
+
+
+def test_a_failure_is_said_in_one_sentence_alone(capsys):
+    class DependsOnData(nn.Module):
+        def forward(self, x):
+            return x if bool((x > 0).flatten().any()) else -x
+
+    with pytest.raises(biasprop.CaptureError):
+        biasprop.explain(DependsOnData().eval(), torch.randn(2, 3), 0)
+    printed = capsys.readouterr()
+    assert (printed.out, printed.err) == ("", "")

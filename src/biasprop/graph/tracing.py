@@ -6,13 +6,15 @@ whole process. The copy shares the weights and nothing else; the changes are kep
 
 import copy
 import gc
+import io
 import logging
 import os
+import sys
 import threading
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from functools import wraps
 from typing import Any
 
@@ -62,7 +64,7 @@ def alone() -> Iterator[None]:
     Its failures are reported by us, in one sentence. Garbage is not collected meanwhile: looking through the many
     objects that a capture makes and keeps would take a quarter of its time.
     """
-    with ONE_AT_A_TIME, _in_this_thread_alone(), _uncollected(), warnings.catch_warnings():
+    with ONE_AT_A_TIME, _in_this_thread_alone(), _uncollected(), _silent(), warnings.catch_warnings():
         level = logging.root.manager.disable
         logging.disable(logging.CRITICAL)
         warnings.simplefilter("ignore")
@@ -70,6 +72,25 @@ def alone() -> Iterator[None]:
             yield
         finally:
             logging.disable(level)
+
+
+class _OfOthers(io.TextIOBase):
+    """Standard error without what this thread prints: ``torch.export`` prints a whole graph where it fails."""
+
+    def __init__(self, stream: Any) -> None:
+        self.stream, self.thread = stream, threading.get_ident()
+
+    def write(self, text: str) -> int:
+        """Pass on what other threads print."""
+        if threading.get_ident() == self.thread or self.stream is None:
+            return len(text)
+        return int(self.stream.write(text))
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    with redirect_stderr(_OfOthers(sys.stderr)):
+        yield
 
 
 @contextmanager
