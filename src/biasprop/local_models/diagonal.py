@@ -35,11 +35,13 @@ class Diagonal(LocalModel):
         if slope is None:
             slope = pull_back(output, [operand], torch.ones_like(output)[None])[0][0]
         self.slope = slope
+        self.finite = affine or not slope.is_floating_point() or bool(slope.isfinite().all())
         self.intercept = output.detach() - slope * operand.detach() if isinstance(intercept, str) else intercept
 
     def gradient(self, g: Tensor) -> list[Tensor]:
-        """``slope * g``."""
-        return [scaled(self.slope, g)]
+        """``slope * g``; where nothing comes, as steep as it may be (the root of 0 below a clamp), nothing goes."""
+        pulled = scaled(self.slope, g)
+        return [pulled if self.finite else torch.where(g == 0, 0, pulled)]
 
     def distribute(self, beta: Tensor, slope: Tensor | None, h: Tensor | None, settings: Settings) -> Distributed:
         """The bias moves on as it is."""
