@@ -1,4 +1,4 @@
-"""A dense float64 reference of spec sections 2 and 3, written from the equations; no code of biasprop in it.
+"""A dense float64 reference of spec sections 2, 3, 10 and 11, from the equations; no code of biasprop in it.
 
 A network is a list of nodes over flat vectors, one example at a time. Every operation is an explicit matrix,
 so that each line can be read next to the equation that it implements. Node 0 is the input, the last node is
@@ -115,7 +115,76 @@ class MaxPool:
         return replace(Route(winners, np.zeros(len(winners))).linearize(u), wired=seen)
 
 
-Layer = Affine | Diagonal | Route | MaxPool
+@dataclass(frozen=True)
+class Gated:
+    """``(A u + a) * phi(G u + g)``, the gate held at its present value (section 10)."""
+
+    A: Array
+    a: Array
+    G: Array
+    g: Array
+    phi: Callable[[Array], Array]
+
+    def linearize(self, u: Array) -> Step:
+        c = self.phi(self.G @ u + self.g)
+        W, h = c[:, None] * self.A, c * self.a
+        return Step(W @ u + h, W, h, self.A != 0, self.A != 0)
+
+
+@dataclass(frozen=True)
+class Normed:
+    """``(u - mean) / sigma * weight + bias`` of rows u and their means: sigma is held (section 10)."""
+
+    weight: Array
+    bias: Array
+    eps: float
+
+    def linearize(self, u: Array) -> Step:
+        rows, width = len(u) // (len(self.weight) + 1), len(self.weight)
+        joint = join(rows * width, (1, -1)).A
+        of_mean = np.kron(np.eye(rows), np.ones((width, 1)))
+        A = np.concatenate([joint[:, : rows * width], -of_mean], 1)
+        centred = (A @ u).reshape(rows, width)
+        scale = self.weight / np.sqrt((centred**2).mean(1, keepdims=True) + self.eps)
+        W, h = scale.reshape(-1, 1) * A, np.tile(self.bias, rows)
+        return Step(W @ u + h, W, h, A != 0, A != 0)
+
+
+@dataclass(frozen=True)
+class Attention:
+    """``P V`` of queries, keys and values, each ``(tokens, width)`` in a row: P is held (section 10)."""
+
+    tokens: int
+
+    def linearize(self, u: Array) -> Step:
+        q, k, v = u.reshape(3, self.tokens, -1)
+        scores = np.exp(q @ k.T / np.sqrt(q.shape[1]))
+        P = np.kron(scores / scores.sum(1, keepdims=True), np.eye(v.shape[1]))
+        W = np.concatenate([np.zeros((v.size, 2 * v.size)), P], 1)
+        return Step(W @ u, W, np.zeros(v.size), W != 0, W != 0)
+
+
+@dataclass(frozen=True)
+class Products:
+    """Unit p is the sum of ``u[q] u[r]`` over its terms: each factor has ``share`` of the derivative (section 10).
+
+    1 is the tangent, whose intercept is minus the product; with 1/2 there is none.
+    """
+
+    terms: Sequence[Sequence[tuple[int, int]]]
+    share: float
+
+    def linearize(self, u: Array) -> Step:
+        W, y = np.zeros((len(self.terms), len(u))), np.zeros(len(self.terms))
+        for p, terms in enumerate(self.terms):
+            for q, r in terms:
+                y[p] += u[q] * u[r]
+                W[p, q] += self.share * u[r]
+                W[p, r] += self.share * u[q]
+        return Step(y, W, (1 - 2 * self.share) * y, W != 0, W != 0)
+
+
+Layer = Affine | Diagonal | Route | MaxPool | Gated | Normed | Attention | Products
 
 
 @dataclass(frozen=True)
@@ -136,14 +205,22 @@ class Result:
     beta: Array
     unattributed: float
     hits: Counter[int] = field(default_factory=Counter)
+    weight: Array | None = None
 
 
-def explain(nodes: Sequence[Node], x: Array, t: Array, rule: str, temperature: float) -> Result:
-    """Explain ``f = t . output``: forward pass, chain rule, then the sweep of section 2."""
-    values, steps = [x], []
+def explain(
+    nodes: Sequence[Node], x: Array, t: Array, rule: str, temperature: float, cut: int | None = None, below: str = ""
+) -> Result:
+    """Explain ``f = t . output``: forward pass, chain rule, then the sweep of section 2.
+
+    Below the output of node number ``cut`` (from 1) all of it is shared like bias, by another rule (section 11).
+    """
+    values, jacobians, steps = [x], [np.eye(len(x))], []
     for node in nodes:
         steps.append(node.layer.linearize(np.concatenate([values[i] for i in node.parents])))
         values.append(steps[-1].y)
+        jacobians.append(steps[-1].W @ np.concatenate([jacobians[i] for i in node.parents]))
+    handed = [np.zeros((2, len(v))) for v in values]  # weight part and bias part
     g = [np.zeros_like(v) for v in values]
     beta = [np.zeros_like(v) for v in values]
     g[-1] = t.astype(np.float64)
@@ -155,17 +232,31 @@ def explain(nodes: Sequence[Node], x: Array, t: Array, rule: str, temperature: f
         depends.append((_wired(step) & taking).any(1))
     for i in reversed(range(len(nodes))):
         step, u = steps[i], np.concatenate([values[j] for j in nodes[i].parents])
+        if i + 1 == cut:  # g v + beta = g J x + (g b_v + beta)
+            linear = jacobians[cut] @ x
+            handed[cut] = np.stack([g[cut] * linear, g[cut] * (values[cut] - linear) + beta[cut]])
+            g[cut], beta[cut] = np.zeros_like(g[cut]), np.zeros_like(g[cut])
         combined = beta[i + 1] + g[i + 1] * step.h
         taking = np.concatenate([depends[j] for j in nodes[i].parents])
-        alpha = _alpha(_without(step, taking, depends[i + 1]), u, combined, rule, temperature, hits)
+        step_taking = _without(step, taking, depends[i + 1])
+        alpha = _alpha(step_taking, u, combined, rule, temperature, hits)
         lost = alpha.sum(1) == 0
         unattributed += combined[lost].sum()
+        if cut is not None:
+            alpha_below = _alpha(step_taking, u, np.abs(handed[i + 1]).sum(0), below, 1.0, Counter())
+            unattributed += handed[i + 1][:, alpha_below.sum(1) == 0].sum()
+            for part in (0, 1):
+                sent = [h[part] for h in handed]
+                _send(sent, nodes[i].parents, alpha_below.T @ handed[i + 1][part])
+                for h, one in zip(handed, sent, strict=True):
+                    h[part] = one
         if step.moves is not None:
             hits[4] += int((combined[lost] != 0).sum())
         _send(g, nodes[i].parents, step.W.T @ g[i + 1])
         _send(beta, nodes[i].parents, alpha.T @ combined)
     f = float(t @ values[-1])
-    return Result(f, g[0], f - float(g[0] @ x), beta[0], float(unattributed), hits)
+    weight, bias = g[0] * x + handed[0][0], beta[0] + handed[0][1]
+    return Result(f, g[0], f - float(weight.sum()), bias, float(unattributed), hits, weight)
 
 
 def _wired(step: Step) -> Mask:

@@ -145,6 +145,8 @@ class Model(nn.Module):
 
     shape: tuple[int, ...]
 
+    linearization = "frozen"
+
     def describe(self, s: Sketch) -> None:
         raise NotImplementedError
 
@@ -427,6 +429,78 @@ class Overpadded(Model):
         s.linear(s.conv(0, self.conv, self.relu), self.fc)
 
 
+class Transformer(Model):
+    """One block of attention and one of a gated MLP, with norms before and a GELU behind, frozen."""
+
+    shape = (3, 4)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm1, self.norm2 = nn.LayerNorm(4), nn.LayerNorm(4)
+        self.q, self.k, self.v, self.out = (nn.Linear(4, 4) for _ in range(4))
+        self.up, self.gate, self.down = nn.Linear(4, 5), nn.Linear(4, 5), nn.Linear(5, 4)
+        self.inner, self.head = nn.Linear(12, 6), nn.Linear(6, 3)
+
+    def prepare(self) -> None:
+        for norm in (self.norm1, self.norm2):
+            norm.weight.uniform_(0.5, 1.5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        z = self.norm1(x)
+        x = x + self.out(F.scaled_dot_product_attention(self.q(z), self.k(z), self.v(z)))
+        z = self.norm2(x)
+        x = x + self.down(F.silu(self.gate(z)) * self.up(z))
+        return self.head(F.gelu(self.inner(x.flatten(1))))
+
+    def describe(self, s: Sketch) -> None:
+        z = self.normed(s, 0, self.norm1)
+        parts = [s.put(z, self.of_tokens(one), (3, 4)) for one in (self.q, self.k, self.v)]
+        y = s.put(s.put(tuple(parts), dense.Attention(3), (3, 4)), self.of_tokens(self.out), (3, 4))
+        x = s.join(0, y)
+        z = self.normed(s, x, self.norm2)
+        up, gate = self.of_tokens(self.up), self.of_tokens(self.gate)
+        y = s.put(z, dense.Gated(up.A, up.a, gate.A, gate.a, lambda g: g / (1 + np.exp(-g))), (3, 5))
+        x = s.join(x, s.put(y, self.of_tokens(self.down), (3, 4)))
+        inner = dense.Affine(array(self.inner.weight), array(self.inner.bias), np.ones((6, 12), dtype=bool), chord)
+        s.linear(s.put(x, inner, (6,)), self.head)
+
+    def normed(self, s: Sketch, u: int, norm: nn.LayerNorm) -> int:
+        mean = s.put(u, dense.average([list(range(4 * k, 4 * k + 4)) for k in range(3)], 12), (3,))
+        return s.put((u, mean), dense.Normed(array(norm.weight), array(norm.bias), norm.eps), (3, 4))
+
+    def of_tokens(self, module: nn.Linear) -> dense.Affine:
+        A = np.kron(np.eye(3), array(module.weight))
+        return dense.Affine(A, np.tile(array(module.bias), 3), A != 0)
+
+
+def chord(z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of GELU, from its value 0 at 0."""
+    return array(F.gelu(torch.from_numpy(z))) / z, np.zeros_like(z)
+
+
+class Multiplied(Model):
+    """A matrix product and a product of two activations, with a tangent or half of one."""
+
+    shape = (3, 4)
+
+    def __init__(self, linearization: str) -> None:
+        super().__init__()
+        self.linearization, self.relu = linearization, nn.ReLU()
+        self.one, self.two, self.head = nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(9, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        a, b = self.relu(self.one(x)), self.two(x)
+        return self.head(((a * b) @ b.mT).flatten(1))
+
+    def describe(self, s: Sketch) -> None:
+        share = {"tangent": 1.0, "half": 0.5}[self.linearization]
+        one, two = (Transformer.of_tokens(self, module) for module in (self.one, self.two))
+        a, b = s.put(0, replace(one, gate=dense.leaky_relu(0.0)), (3, 4)), s.put(0, two, (3, 4))
+        product = s.put((a, b), dense.Products([[(p, 12 + p)] for p in range(12)], share), (3, 4))
+        terms = [[(4 * i + c, 12 + 4 * j + c) for c in range(4)] for i in range(3) for j in range(3)]
+        s.linear(s.put((product, b), dense.Products(terms, share), (9,)), self.head)
+
+
 MODELS: dict[str, Callable[[], Model]] = {
     "relu": lambda: Mlp(nn.ReLU(), nn.ReLU()),
     "leaky": lambda: Mlp(nn.LeakyReLU(0.1), nn.LeakyReLU(0.3)),
@@ -444,6 +518,9 @@ MODELS: dict[str, Callable[[], Model]] = {
     "black": Black,
     "zero-rows": ZeroRows,
     "overpadded": Overpadded,
+    "transformer": Transformer,
+    "products, tangent": lambda: Multiplied("tangent"),
+    "products, half": lambda: Multiplied("half"),
 }
 
 
@@ -476,7 +553,7 @@ def make(name: str) -> Case:
     torch.set_rng_state(before)
     sketch = Sketch([model.shape])
     model.describe(sketch)
-    return Case(biasprop.explainer(model, x), sketch.nodes, x)
+    return Case(biasprop.explainer(model, x, linearization=model.linearization), sketch.nodes, x)
 
 
 def check(ex: biasprop.Explanation, case: Case, t: np.ndarray, rule: str, temperature: float) -> Counter[int]:
@@ -512,6 +589,30 @@ def test_agrees_with_the_reference(name: str, rule: str, temperature: float) -> 
     hits = check(ex, case, one_hot(case, 1), rule, temperature)
     assert hits[0] > 0
     assert hits[1] == 0 or rule == "bias3"
+
+
+HANDED = {  # where: the name of the tensor and the number of its node
+    "relu": [("fc.0", 1), ("fc.1", 2)],
+    "cnn-include-pad": [("conv1", 1), ("relu", 1), ("pool", 2), ("average", 4)],
+    "residual": [("bn1", 1), ("conv4", 5), ("bn4", 5), ("pool", 7)],
+    "forks": [("conv1", 3), ("bn", 8)],
+    "transformer": [("inner", 14)],
+}
+
+
+@pytest.mark.parametrize(("above", "below"), [("bias1", "bias3"), ("bias3", "bias2"), ("bias2", "bias1")])
+@pytest.mark.parametrize(("name", "tensor", "number"), [(n, t, k) for n, found in HANDED.items() for t, k in found])
+def test_a_handover(name: str, tensor: str, number: int, above: str, below: str) -> None:
+    case = make(name)
+    ex = case.explainer(case.x, 1, (above, below), handover=tensor)
+    plain = case.explainer(case.x, 1, above)
+    close(ex.bias, array(plain.bias))
+    for i, x in enumerate(case.x):
+        r = dense.explain(case.nodes, array(x).ravel(), one_hot(case, 1), above, 1.0, number, below)
+        close(ex.weight_attribution[i], r.weight)
+        close(ex.bias_attribution[i], r.beta)
+        close(ex.unattributed[i], r.unattributed)
+    close(ex.sources.amounts.sum(1), array(ex.bias))
 
 
 @pytest.mark.parametrize("name", ["hardtanh", "cnn-include-pad", "residual", "forks"])

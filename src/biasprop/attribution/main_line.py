@@ -336,10 +336,10 @@ def _rules(rule: Rules, temperature: float) -> tuple[Rule, Rule | None]:
 
 
 def _names(argument: str, names: str | Sequence[str] | None) -> tuple[str, ...]:
-    found = (names,) if isinstance(names, str) else tuple(names or ())
-    if not all(isinstance(name, str) for name in found):
+    found = [names] if isinstance(names, str) else [] if names is None else names
+    if not isinstance(found, Sequence) or not all(isinstance(name, str) for name in found):
         raise SourceError(f"{argument} must be the name of a tensor, or several: not {names!r}.")
-    return found
+    return tuple(found)
 
 
 def _last_positions(given: Given) -> tuple[Tensor, int] | None:

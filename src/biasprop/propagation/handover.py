@@ -55,9 +55,9 @@ class Handover:
     count: int = 1
     below: Settings | None = None
 
-    def weight(self, passed: frozenset[Node]) -> float:
-        """How much of a gradient that has passed these tensors is still one, in the mean over all of them."""
-        return 1 - len(passed) / self.count
+    def share(self, passed: frozenset[Node]) -> float:
+        """How much is handed over, at one more tensor, of what has passed these: in the end as much at each of them."""
+        return 1 / (self.count - len(passed))
 
 
 NOWHERE = Handover()
@@ -113,16 +113,11 @@ def _deepest_layout(tape: Tape) -> Node | None:
         shape = step.local.shape
         if len(shape) in dims and step.node.batch_dim == 0 and shape[2:].numel() > 1:
             return step.node if any(_convolves(before) for before in tape.steps[: k + 1]) else None
-        if isinstance(step.local, Stencil) and _positions(step) > 1:
+        between = shape[2:] if len(shape) in dims else shape[1:-1]
+        if isinstance(step.local, Stencil) and torch.Size(between).numel() > 1:
             return None
     return None
 
 
 def _convolves(step: Step) -> bool:
     return step.node.operation.startswith("conv")
-
-
-def _positions(step: Step) -> int:
-    """At how many places of each example a layer is applied."""
-    shape = step.local.shape
-    return torch.Size(shape[2:] if _convolves(step) else shape[1:-1]).numel()

@@ -72,29 +72,20 @@ class _Carried:
     """What has come to a tensor so far.
 
     Attributes:
-        gradients: by the hand-overs that they have passed, ``(J, *shape)`` each.
-        beta: bias, ``(J, *shape)``.
-        handed: the weight part of what has been handed over, ``(J, *shape)``; None above all hand-overs.
+        open: gradient and bias, ``(J, *shape)`` each, by the hand-overs that they have passed.
+        handed: weight part and bias part of what has been handed over, ``(2 J, *shape)``; None above all hand-overs.
     """
 
-    gradients: dict[frozenset[Node], Tensor]
-    beta: Tensor
+    open: dict[frozenset[Node], tuple[Tensor, Tensor]]
     handed: Tensor | None = None
-
-    def gradient(self, handover: Handover) -> Tensor | None:
-        """What is left of the gradient; None below all hand-overs."""
-        left = [g if (c := handover.weight(passed)) == 1 else c * g for passed, g in self.gradients.items()]
-        return reduce(torch.add, left) if left else None
 
     def join(self, other: "_Carried") -> None:
         """A tensor with several consumers adds up what each sends it."""
-        for passed, g in other.gradients.items():
-            self.gradients[passed] = self.gradients[passed] + g if passed in self.gradients else g
-        self.beta = self.beta + other.beta
-        if self.handed is None or other.handed is None:
-            self.handed = other.handed if self.handed is None else self.handed
-        else:
-            self.handed = self.handed + other.handed
+        for passed, (g, beta) in other.open.items():
+            here = self.open.get(passed)
+            self.open[passed] = (g, beta) if here is None else (here[0] + g, here[1] + beta)
+        if other.handed is not None:
+            self.handed = other.handed if self.handed is None else self.handed + other.handed
 
 
 @torch.no_grad()
@@ -159,136 +150,130 @@ def _pass(
             continue
         here = carried.pop(step.node)
         if step.node in tape.cut:
-            passage.reached[step.node] = _arrived(tape.kept[step.node], here, handover)
+            passage.reached[step.node] = _arrived(tape.kept[step.node], here)
             continue
         if step.node in handover.at:
-            _hand_over(passage, step.node, here, tape.batch, handover)
-        here.beta = _combine(passage, step, here.gradient(handover), here.beta, choice)
-        for node, share in zip(
-            step.operands, _distributed(passage, step, here, tape, settings, choice, handover), strict=True
-        ):
+            here = _hand_over(passage, step.node, here, handover)
+        _combine(passage, step, here, choice)
+        layer = step.layer(choice) if step.local.by_rule else (None, None)
+        for node, share in zip(step.operands, _shared(passage, step, here, layer, settings, handover), strict=True):
             if node in carried:
                 carried[node].join(share)
             else:
                 carried[node] = share
     for node in tape.graph.inputs:
         value = tape.kept[node]
-        nothing = _Carried({}, value.new_zeros(len(functional.value), *value.shape))
-        passage.reached[node] = _arrived(value, carried.get(node, nothing), handover)
+        nothing = value.new_zeros(len(functional.value), *value.shape)
+        passage.reached[node] = _arrived(value, carried.get(node, _Carried({frozenset(): (nothing, nothing)})))
     passage.sources.reverse()
     return passage
 
 
-def _arrived(value: Tensor, here: _Carried, handover: Handover) -> _Reached:
-    g = here.gradient(handover)
-    return value, torch.zeros_like(here.beta) if g is None else g, here.beta, here.handed
-
-
-def _hand_over(passage: _Passage, node: Node, here: _Carried, batch: int, handover: Handover) -> None:
-    """``g * v + beta`` becomes mass: its weight part ``g * (J_v x)``, its bias part ``g * b_v + beta`` (section 11)."""
-    at = handover.at[node]
-    found = [g for passed, g in here.gradients.items() if node not in passed]
-    if not found:
-        return
-    g = reduce(torch.add, found) / handover.count
-    linear, bias, chosen = (_masked(g, part) for part in (at.linear, at.bias, at.chosen))
-    here.handed = linear if here.handed is None else here.handed + linear
-    here.beta = here.beta + chosen
-    total, taken = (rows(part, node, batch).sum(2) for part in (bias, chosen))
-    passage.sources.append(BiasSource(f"{node.name} and before", HANDED_OVER, total))
-    passage.withheld = passage.withheld + (total - taken)
-    gradients: dict[frozenset[Node], Tensor] = {}
-    for passed, g in here.gradients.items():
-        now = passed | {node}
-        if handover.weight(now) > 0:
-            gradients[now] = gradients[now] + g if now in gradients else g
-    here.gradients = gradients
-
-
-def _masked(g: Tensor, part: Tensor) -> Tensor:
-    """``g * part``; a masked infinity is nothing."""
-    product = g * part
-    return product if part.isfinite().all() else torch.where(g == 0, 0, product)
-
-
-def _distributed(
-    passage: _Passage,
-    step: Step,
-    here: _Carried,
-    tape: Tape,
-    settings: Settings,
-    choice: Choice,
-    handover: Handover,
-) -> list[_Carried]:
-    """To each operand its gradients, and its share by alpha of the masses: it is the same for all of them."""
-    slope, h = step.layer(choice) if step.local.by_rule else (None, None)
-    mass = here.beta
-    if here.handed is not None:
-        mass = torch.cat([here.beta, here.handed])
-        settings = handover.below or settings
-    received, lost = step.local.distribute(mass, slope, h, settings)
-    targets = len(here.beta)
-    if lost is not None:
-        lost = lost if here.handed is None else lost[:targets] + lost[targets:]
-        passage.unattributed = passage.unattributed + rows(lost, step.node, tape.batch).sum(2)
-    pulled = {passed: step.local.gradient(g) for passed, g in here.gradients.items()}
-    return [
-        _Carried(
-            {passed: gradients[i] for passed, gradients in pulled.items()},
-            share[:targets],
-            None if here.handed is None else share[targets:],
-        )
-        for i, share in enumerate(received)
-    ]
+def _arrived(value: Tensor, here: _Carried) -> _Reached:
+    """All gradients, all of the bias, and what was handed over of the weight part."""
+    linear, bias = (None, None) if here.handed is None else here.handed.chunk(2)
+    gradients, betas = [g for g, _ in here.open.values()], [beta for _, beta in here.open.values()]
+    betas += [] if bias is None else [bias]
+    beta = reduce(torch.add, betas)
+    return value, reduce(torch.add, gradients) if gradients else torch.zeros_like(beta), beta, linear
 
 
 def _begin(
     passage: _Passage, tape: Tape, functional: Functional, settings: Settings, choice: Choice
 ) -> dict[Node, _Carried]:
     """The functional is a layer of one unit per example: its intercept is shared among the outputs."""
-    gradients = functional.gradients
-    carried = {node: _Carried({frozenset(): g}, torch.zeros_like(g)) for node, g in gradients.items()}
-    intercept = functional.intercept
-    if not intercept.any():
-        return carried
-    passage.sources.append(BiasSource(TARGET, TARGET, intercept))
-    if not choice.takes(TARGET, TARGET):
-        passage.withheld = passage.withheld + intercept
-    elif not carried:
-        passage.unattributed = passage.unattributed + intercept
-    else:
-        nodes = list(carried)
-        g = torch.cat([rows(gradients[n], n, tape.batch) for n in nodes], 2)
-        v = torch.cat([rows(tape.active[n][None], n, tape.batch) for n in nodes], 2)
-        wired = torch.ones_like(g, dtype=torch.bool)
-        messages = shares(settings.rule, g * v, intercept, intercept, g != 0, wired) * intercept.unsqueeze(-1)
-        sizes = [tape.active[n].numel() // tape.batch for n in nodes]
-        for node, message in zip(nodes, messages.split(sizes, 2), strict=True):
-            carried[node].beta = like_tensor(message, node.batch_dim, tape.active[node].shape, node.batch_inner)
-    return carried
+    gradients, intercept = functional.gradients, functional.intercept
+    betas = {node: torch.zeros_like(g) for node, g in gradients.items()}
+    if intercept.any():
+        passage.sources.append(BiasSource(TARGET, TARGET, intercept))
+        if not choice.takes(TARGET, TARGET):
+            passage.withheld = passage.withheld + intercept
+        elif not gradients:
+            passage.unattributed = passage.unattributed + intercept
+        else:
+            nodes = list(gradients)
+            g = torch.cat([rows(gradients[n], n, tape.batch) for n in nodes], 2)
+            v = torch.cat([rows(tape.active[n][None], n, tape.batch) for n in nodes], 2)
+            wired = torch.ones_like(g, dtype=torch.bool)
+            messages = shares(settings.rule, g * v, intercept, intercept, g != 0, wired) * intercept.unsqueeze(-1)
+            sizes = [tape.active[n].numel() // tape.batch for n in nodes]
+            for n, message in zip(nodes, messages.split(sizes, 2), strict=True):
+                betas[n] = like_tensor(message, n.batch_dim, tape.active[n].shape, n.batch_inner)
+    return {node: _Carried({frozenset(): (g, betas[node])}) for node, g in gradients.items()}
 
 
-def _combine(passage: _Passage, step: Step, g: Tensor | None, beta: Tensor, choice: Choice) -> Tensor:
+def _hand_over(passage: _Passage, node: Node, here: _Carried, handover: Handover) -> _Carried:
+    """``g * v + beta`` becomes mass: its weight part ``g * (J_v x)``, its bias part ``g * b_v + beta`` (section 11)."""
+    at, batch = handover.at[node], passage.unattributed.shape[1]
+    done = _Carried({}, here.handed)
+    for passed, (g, beta) in here.open.items():
+        share = handover.share(passed)
+        linear, bias, chosen = (share * _product(g, part) for part in (at.linear, at.bias, at.chosen))
+        done.join(_Carried({}, torch.cat([linear, chosen + share * beta])))
+        total, taken = (rows(part, node, batch).sum(2) for part in (bias, chosen))
+        passage.sources.append(BiasSource(f"{node.name} and before", HANDED_OVER, total))
+        passage.withheld = passage.withheld + (total - taken)
+        if share < 1:
+            done.join(_Carried({passed | {node}: ((1 - share) * g, (1 - share) * beta)}))
+    return done
+
+
+def _combine(passage: _Passage, step: Step, here: _Carried, choice: Choice) -> None:
     """``beta_y + g_y * h``: the operation's own bias joins what has come so far (section 2, step 1)."""
-    if step.local.intercept is None or g is None:
-        return beta
-    amount, source = _amount(step, g, passage.unattributed.shape[1])
-    passage.sources.append(source)
-    if choice.takes(source.name, source.operation):
-        return amount.add_(beta)
-    passage.withheld = passage.withheld + source.amount
-    return beta
+    if step.local.intercept is None:
+        return
+    for passed, (g, beta) in here.open.items():
+        amount, source = _amount(step, g, passage.unattributed.shape[1])
+        passage.sources.append(source)
+        if choice.takes(source.name, source.operation):
+            here.open[passed] = (g, amount.add_(beta))
+        else:
+            passage.withheld = passage.withheld + source.amount
+
+
+def _shared(
+    passage: _Passage,
+    step: Step,
+    here: _Carried,
+    layer: tuple[Tensor | None, Tensor | None],
+    settings: Settings,
+    handover: Handover,
+) -> list[_Carried]:
+    """Each operand has its gradients, and its share by alpha of the masses (section 2, step 2)."""
+    betas = [beta for _, beta in here.open.values()]
+    calls = [(settings, betas)]
+    if here.handed is not None:
+        calls = [*calls, (handover.below, [here.handed])] if handover.below else [(settings, [*betas, here.handed])]
+    masses: list[list[Tensor]] = [[] for _ in step.operands]
+    for how, some in calls:
+        if some:
+            received, lost = step.local.distribute(some[0] if len(some) == 1 else torch.cat(some), *layer, how)
+            if lost is not None:
+                left = rows(lost, step.node, passage.unattributed.shape[1]).sum(2)
+                passage.unattributed = passage.unattributed + left.unflatten(0, (-1, len(passage.unattributed))).sum(0)
+            for found, share in zip(masses, received, strict=True):
+                found += share.split([len(mass) for mass in some])
+    pulled = [step.local.gradient(g) for g, _ in here.open.values()]
+    return [
+        _Carried(
+            {passed: (pulled[i][k], found[i]) for i, passed in enumerate(here.open)},
+            None if here.handed is None else found[-1],
+        )
+        for k, found in enumerate(masses)
+    ]
+
+
+def _product(g: Tensor, part: Tensor) -> Tensor:
+    """``g * part``; where nothing depends on it, infinity or NaN is nothing."""
+    product = g * part
+    return product if part.isfinite().all() else torch.where(g == 0, 0, product)
 
 
 def _amount(step: Step, g: Tensor, batch: int) -> tuple[Tensor, BiasSource]:
     """``g * h`` of an operation, of each unit and of each example."""
-    intercept = step.local.intercept
-    assert intercept is not None
-    amount = g * intercept
-    if not intercept.isfinite().all():
-        amount = torch.where(g == 0, 0, amount)  # a masked -inf or NaN is no bias
-    total = rows(amount, step.node, batch).sum(2)
-    return amount, BiasSource(step.node.name, step.node.operation, total)
+    assert step.local.intercept is not None
+    amount = _product(g, step.local.intercept)  # a masked -inf or NaN is no bias
+    return amount, BiasSource(step.node.name, step.node.operation, rows(amount, step.node, batch).sum(2))
 
 
 @torch.no_grad()
