@@ -80,3 +80,12 @@ def test_options_are_those_of_explain(net, rule, zero_others):
     torch.testing.assert_close(delta, expected.residual)
     assert delta.abs().max() < 1e-12
     assert repr(method) == "BiasBackprop(Sequential, rule='bias1')"
+
+
+def test_a_handover():
+    model = randomise(nn.Sequential(nn.Conv2d(1, 3, 3), nn.ReLU(), nn.Flatten(), nn.Linear(48, 2)))
+    x = torch.randn(2, 1, 6, 6)
+    method = BiasBackprop(model, ("bias1", "bias3"), handover="auto")
+    expected = biasprop.explain(model, x, 1, ("bias1", "bias3"), handover="auto")
+    assert expected.handover == "1"
+    torch.testing.assert_close(method.attribute(x, 1), expected.attribution)

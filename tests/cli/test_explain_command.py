@@ -28,6 +28,21 @@ def test_images(folder, run):
     assert loaded.output.item() == pytest.approx(summary["inputs"][1]["output"])
 
 
+def test_handover(folder, run):
+    status, _, err = run("explain", "images", *IMAGE, "--handover", "auto", "--save", "-o", "out")
+    assert status == 0, err
+    loaded = biasprop.load(folder / "out" / "n01_cat.safetensors")
+    assert loaded.handover
+    plain = run("explain", "images", *IMAGE, "--save", "-o", "plain")
+    assert plain[0] == 0
+    before = biasprop.load(folder / "plain" / "n01_cat.safetensors")
+    assert loaded.bias.item() == pytest.approx(before.bias.item(), rel=1e-4)
+    assert not torch.allclose(loaded.attribution, before.attribution)
+    status, _, err = run("explain", "images", *IMAGE, "--handover", "nowhere", "-o", "out")
+    assert status == 2
+    assert "No tensor of the network is called 'nowhere'" in err
+
+
 def test_files_of_one_name_do_not_overwrite_each_other(folder, run):
     (folder / "images" / "more").mkdir()
     (folder / "images" / "n01_cat.png").rename(folder / "images" / "more" / "n02_dog.png")

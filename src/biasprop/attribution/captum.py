@@ -1,6 +1,6 @@
 """`BiasBackprop`: the same explanation behind Captum's attribution interface (duck-typed, Captum is not imported)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any, Literal
 
@@ -10,8 +10,8 @@ from ..errors import InputError
 from ..modes import DEFAULT, Linearization
 from ..operations import Operations
 from ..propagation import SourceFilter, Target
-from ..rules import Rule, make_rule, name_of
-from .main_line import MEMORY_BUDGET, Check, Explainer
+from ..rules import name_of
+from .main_line import MEMORY_BUDGET, Check, Explainer, Rules, rules_of
 
 __all__ = ["BiasBackprop", "CaptumMethod", "from_captum", "visible_to_noise_tunnel"]
 
@@ -47,11 +47,12 @@ class BiasBackprop(CaptumMethod):
     def __init__(
         self,
         model: nn.Module,
-        rule: str | Rule = "bias1",
+        rule: Rules = "bias1",
         temperature: float = 1.0,
         *,
         sources: SourceFilter = None,
         zero_others: bool = False,
+        handover: str | Sequence[str] | None = None,
         linearization: Linearization = DEFAULT,
         operations: Operations | None = None,
         memory_budget: int = MEMORY_BUDGET,
@@ -65,7 +66,8 @@ class BiasBackprop(CaptumMethod):
             RuleError: there is no such rule.
         """
         self.forward_func = model
-        self.rule, self.sources, self.zero_others = make_rule(rule, temperature), sources, zero_others
+        self.rule, self.below = rules_of(rule, temperature)
+        self.sources, self.zero_others, self.handover = sources, zero_others, handover
         self._explainer = Explainer(model, linearization, operations, memory_budget, check=check)
 
     def __repr__(self) -> str:
@@ -99,10 +101,11 @@ class BiasBackprop(CaptumMethod):
         explanation = self._explainer(
             inputs,
             from_captum(target),
-            self.rule,
+            self.rule if self.below is None else (self.rule, self.below),
             additional_forward_args=additional_forward_args,
             sources=self.sources,
             zero_others=self.zero_others,
+            handover=self.handover,
         )
         attribution = {
             "total": explanation.attribution,

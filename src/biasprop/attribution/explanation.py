@@ -8,10 +8,18 @@ from typing import TYPE_CHECKING, Any, Self
 import torch
 from torch import Tensor
 
-from ..errors import SourceError
+from ..errors import InputError, SourceError
 from ..propagation import Swept
 from ..report import draw, summarize
-from ..results import Decomposition, Tokenizer, read_decomposition, write_decomposition
+from ..results import (
+    Decomposition,
+    Tokenizer,
+    enlarged,
+    in_patches,
+    map_of,
+    read_decomposition,
+    write_decomposition,
+)
 from ..results.targets import X
 from ..rules import Rule, name_of, temperature_of
 
@@ -64,6 +72,24 @@ class Explanation(Decomposition[X]):
         if ((hidden.values - self.values).abs() > tolerance * self.values.abs().max()).any():
             raise SourceError("The model has changed since this explanation was made: explain again.")
         return hidden
+
+    def map(self, size: int | None = None, at: str | None = None) -> Tensor:
+        """A map for people, ``(N, *space)``: the attribution ``w * x + beta`` summed over channels; its sum is kept.
+
+        Args:
+            size: sum over patches of so many pixels; the map has a number for each of them.
+            at: the attribution to this hidden tensor instead, laid over the space of the input.
+
+        Raises:
+            InputError: the input is not one tensor with channels and space, or the size is no positive number.
+            SourceError: as `at`.
+        """
+        if len(self.parts) != 1:
+            raise InputError(f"This explanation has {len(self.parts)} tensors: a map is of one.")
+        values = map_of(self.parts[0], len(self))
+        if at is not None:
+            values = enlarged(map_of(self.at(at).parts[0], len(self)), values.shape[2:])
+        return self.axis.outward(values if size is None else in_patches(values, size))
 
     def _cut(self, cut: Callable[[Tensor], Tensor]) -> Self:
         return replace(super()._cut(cut), again=None)

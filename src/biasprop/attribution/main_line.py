@@ -38,7 +38,7 @@ from .captures import Captures
 from .explanation import Explanation
 from .inputs import Given, checked
 
-__all__ = ["MEMORY_BUDGET", "Explainer", "captured", "explain", "explainer"]
+__all__ = ["MEMORY_BUDGET", "Check", "Explainer", "Rules", "captured", "explain", "explainer", "rules_of"]
 
 MEMORY_BUDGET = 512 * 2**20
 """Bytes that the temporaries of the sweep may take beyond what the gradient itself needs."""
@@ -100,8 +100,7 @@ def explain(
         target: which number of the output: ``"predicted"`` (largest of ``(N, C)``; of a language model the next token),
             an int, a tuple for the trailing dimensions, an index per example, or a callable ``output -> (N,)``.
         rule: ``"bias1"`` (compensation), ``"bias2"`` (equal share), ``"bias3"`` (positive share), or a
-            `biasprop.rules.Rule`; Eq. 15-20 of Wang, Zhou & Bilmes, ICML 2019. A pair is of the rule above a hand-over
-            and of that below it.
+            `biasprop.rules.Rule`; Eq. 15-20 of Wang, Zhou & Bilmes, ICML 2019. A pair: above and below a hand-over.
         temperature: T of options 1 and 2, in units of the components; > 0. Of a pair, that of the first.
         targets: instead of ``target``, several in one sweep: a list of targets, an ``(N, J)`` tensor of indices (e.g.
             ``logits.topk(5).indices``), or ``"all"`` outputs. The results gain a dimension of J after the batch.
@@ -110,18 +109,16 @@ def explain(
             bool``; the rest is ``withheld``. Maps of disjoint sets add up.
         zero_others: the sources left out count as zero in the sign of option 1, too: their maps no longer add up.
         at: attribute to these hidden tensors instead of to the inputs; see `Explanation.at`.
-        handover: tensors (by module path or operation name) below which the whole attribution is distributed by alpha,
-            and no gradient is taken (mathematics, section 11); ``"auto"`` is the deepest one of a convolutional stack
-            that is laid out like the input, and nothing where there is none. Of several, the mean of their maps.
+        handover: a tensor below which alpha distributes all of the attribution (mathematics, section 11); ``"auto"``:
+            the deepest of a convolutional stack that is laid out like the input, if any; of several, their mean.
         linearization: what the linear model of a smooth operation is, ``"frozen"`` (what only modulates is held),
             ``"tangent"`` (w is the gradient), ``"half"``, or a mapping from operations or module paths to these; all
             are complete, and the same on piecewise-linear networks (mathematics, section 10).
         operations: families of further ones, ``{torch.ops.ns.name: family}``; see `biasprop.operations`.
         memory_budget: bytes of temporaries beyond what the gradient needs.
         compiled: use compiled kernels where there are any (float32 on the CPU), instead of plain PyTorch.
-        check: run the model itself beside the captured graph and compare (one forward pass): ``"always"``, ``"once"``
-            for each shape of input and state of the weights, or ``"never"``. A gradient that autograd makes different
-            is a warning.
+        check: compare with the model itself (one forward pass): ``"always"``, ``"once"`` for each shape of input and
+            state of the weights, or ``"never"``. A gradient that autograd makes different is a warning.
 
     Returns:
         The `Explanation`. Half-precision models are explained in float32.
@@ -224,7 +221,7 @@ class Explainer:
         handover: str | Sequence[str] | None = None,
     ) -> Explanation[X]:
         """Explain ``x``; the arguments, the result and the errors are those of `explain`."""
-        first, second = _rules(rule, temperature)
+        first, second = rules_of(rule, temperature)
         above, below = self._settings(first), None if second is None else self._settings(second)
         given = self.check(x, additional_forward_args)
         where = _names("handover", handover)
@@ -327,7 +324,12 @@ def captured(model: nn.Module, x: Any, extras: Any = None) -> tuple[Given, Graph
         return given, capture(given.model, given.inputs, given.extras)
 
 
-def _rules(rule: Rules, temperature: float) -> tuple[Rule, Rule | None]:
+def rules_of(rule: Rules, temperature: float) -> tuple[Rule, Rule | None]:
+    """The rule above a hand-over, and that below it where it is another.
+
+    Raises:
+        RuleError: there is no such rule, or there are more than two.
+    """
     if not isinstance(rule, tuple):
         return make_rule(rule, temperature), None
     if len(rule) != 2:

@@ -7,6 +7,7 @@ shown to a person is in `biasprop.report`, on top of it.
 from .archive import read_decomposition, write_decomposition
 from .completeness import require_complete
 from .decomposition import Decomposition
+from .maps import enlarged, in_patches, map_of
 from .part import Part
 from .regions import Regions, patches, sum_regions
 from .sources import BiasSource, Sources
@@ -24,6 +25,9 @@ __all__ = [
     "Tokenizer",
     "Tokens",
     "Words",
+    "enlarged",
+    "in_patches",
+    "map_of",
     "patches",
     "read_decomposition",
     "require_complete",

@@ -228,8 +228,8 @@ class Decomposition(Generic[X]):
             InputError: labels are not integers, negative, or do not fit the attributed tensor.
         """
         if self.single:
-            return Regions(*(cast(X, kind) for kind in sum_regions(self.parts[0], labels, self.axis)))
+            return Regions(*(cast(X, kind) for kind in sum_regions(self.parts[0], labels, self.axis, len(self))))
         if not isinstance(labels, tuple) or len(labels) != len(self.parts):
             raise InputError(f"This explanation has {len(self.parts)} tensors: give a tuple of as many region maps.")
-        summed = [sum_regions(p, one, self.axis) for p, one in zip(self.parts, labels, strict=True)]
+        summed = [sum_regions(p, one, self.axis, len(self)) for p, one in zip(self.parts, labels, strict=True)]
         return Regions(*(cast(X, tuple(kind)) for kind in zip(*summed, strict=True)))

@@ -62,7 +62,7 @@ def patches(shape: torch.Size | tuple[int, ...], size: int) -> Tensor:
     return (torch.arange(rows) // size)[:, None] * across + torch.arange(columns) // size
 
 
-def sum_regions(part: Part, labels: Any, axis: TargetAxis) -> tuple[Tensor, Tensor, Tensor]:
+def sum_regions(part: Part, labels: Any, axis: TargetAxis, examples: int) -> tuple[Tensor, Tensor, Tensor]:
     """The labels, and the sums of ``w * x`` and of ``beta`` over them; see `Decomposition.regions`."""
     shape = part.shape
     if isinstance(labels, int) and not isinstance(labels, bool):
@@ -87,7 +87,6 @@ def sum_regions(part: Part, labels: Any, axis: TargetAxis) -> tuple[Tensor, Tens
     count = int(index.max()) + 1
     if count > 2**24:
         raise InputError(f"Region labels go up to {count - 1}: number the regions from 0 without large gaps.")
-    examples = part.value.shape[part.batch_dim]
 
     def add(values: Tensor) -> Tensor:
         flat = part.by_example(values, examples)

@@ -59,6 +59,10 @@ def explain(
     rule: Annotated[str, Option(help="bias1 (compensation), bias2 (equal share), bias3 (positive share).")] = "bias1",
     temperature: Annotated[float, Option(help="T of bias1 and bias2.")] = 1.0,
     linearization: Mode = DEFAULT,
+    handover: Annotated[
+        list[str] | None,
+        Option(help="Below this tensor share all of the attribution by alpha; auto; repeat for a mean."),
+    ] = None,
     sources: Annotated[list[str] | None, Option(help="Only bias sources that match, e.g. 'features.*'.")] = None,
     output: Annotated[Path, Option("--output", "-o", help="Folder for pictures and summary.json.")] = Path(
         "biasprop-out"
@@ -95,7 +99,7 @@ def explain(
                 x = _together(batch, encoder, device)
                 if network.is_hf and not found.rows:
                     require_logits(explainer.model, x)
-                explanation = explainer(x, index, rule, temperature, sources=sources)
+                explanation = explainer(x, index, rule, temperature, sources=sources, handover=handover)
                 found.count_correct(explainer, x, batch)
                 for i, item in enumerate(batch):
                     found.add(explanation, i, item)
