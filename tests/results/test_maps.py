@@ -46,11 +46,19 @@ def test_of_a_signal_and_of_several_targets():
 
 
 def test_what_has_no_map(explanation):
+    text = biasprop.explain(
+        randomise(nn.Sequential(nn.Embedding(5, 3), nn.Flatten(), nn.Linear(6, 2))), torch.ones(1, 2).long()
+    )
+    grown = biasprop.explain(
+        nn.Sequential(nn.Upsample(scale_factor=4), nn.Flatten(), nn.Linear(64, 2)).eval(), torch.randn(1, 1, 2, 2)
+    )
     table = biasprop.explain(randomise(nn.Linear(4, 2)), torch.randn(2, 4), 0)
     pair = biasprop.explain(randomise(nn.Bilinear(2, 3, 1)), (torch.randn(2, 2), torch.randn(2, 3)))
     for call, said in (
         (lambda: table.map(), "no places"),
         (lambda: pair.map(), "2 tensors"),
+        (lambda: text.map(), "use its tokens"),
+        (lambda: grown.map(at="0"), "cannot be laid over"),
         (lambda: explanation.map(0), "positive whole number"),
         (lambda: explanation.map(1.5), "positive whole number"),
         (lambda: explanation.map(at=explanation.parts[0].name + "?"), "No tensor"),

@@ -81,11 +81,14 @@ class Explanation(Decomposition[X]):
             at: the attribution to this hidden tensor instead, laid over the space of the input.
 
         Raises:
-            InputError: the input is not one tensor with channels and space, or the size is no positive number.
+            InputError: the input is not one tensor with channels and space, the size is no positive number, or the
+                hidden tensor is larger than the input.
             SourceError: as `at`.
         """
         if len(self.parts) != 1:
             raise InputError(f"This explanation has {len(self.parts)} tensors: a map is of one.")
+        if any(ids is not None for ids in self.ids):
+            raise InputError("This explanation is of a text, which has no map: use its tokens.")
         values = map_of(self.parts[0], len(self))
         if at is not None:
             values = enlarged(map_of(self.at(at).parts[0], len(self)), values.shape[2:])

@@ -5,7 +5,7 @@ Uses `biasprop.errors` alone. It knows nothing of attribution: a graph can be ru
 
 from .export import capture
 from .lookup import from_embeddings, ids_of, looked_up
-from .node import Graph, Node, abbreviate, overwrite
+from .node import Graph, Node, abbreviate, leading_to, overwrite
 from .precision import coarsest, compute_dtype, raised
 from .refusals import require_eval, require_module
 from .separation import mixes, require_separate
@@ -26,6 +26,7 @@ __all__ = [
     "filled",
     "from_embeddings",
     "ids_of",
+    "leading_to",
     "looked_up",
     "mixes",
     "overwrite",

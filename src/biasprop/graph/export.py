@@ -19,7 +19,7 @@ from torch.fx.node import Node as FxNode
 from torch.fx.node import map_aggregate
 
 from ..errors import CaptureError
-from .node import Graph, Node, overwrite
+from .node import Graph, Node, leading_to, overwrite
 from .refusals import reason_of, refuse_hidden_blocks, refuse_random, require_eval
 from .tracing import alone, shared_copy
 
@@ -199,7 +199,7 @@ def _to_graph(program: ExportedProgram, origins: Mapping[str, str], places: _Pla
     chosen = [o for o, kind in zip(outputs, kinds, strict=True) if kind is OutputKind.USER_OUTPUT]
     inputs, extras = users[:count], users[count:]
     batch = None if symbols else int(_static_batch(program, inputs[0].name))
-    alive = _alive(nodes, chosen)
+    alive = leading_to([o for o in chosen if isinstance(o, Node)], nodes)
     _make_names_unique(alive)
     constants = {name: value for name, value in program.constants.items() if isinstance(value, Tensor)}
     return Graph(inputs, extras, parameters, constants, alive, chosen, program.call_spec.out_spec, batch)
@@ -242,17 +242,6 @@ def _name(fx: FxNode) -> tuple[str, str]:
 
 def _static_batch(program: ExportedProgram, name: str) -> int:
     return next(int(n.meta["val"].shape[0]) for n in program.graph.nodes if n.name == name)
-
-
-def _alive(nodes: list[Node], outputs: list[Any]) -> list[Node]:
-    """The nodes that the output depends on."""
-    needed = {o for o in outputs if isinstance(o, Node)}
-    alive = []
-    for node in reversed(nodes):
-        if node in needed:
-            needed.update(node.operands())
-            alive.append(node)
-    return alive[::-1]
 
 
 def _make_names_unique(nodes: list[Node]) -> None:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..errors import InputError
 from .examples import examples_first
-from .node import Graph, Node
+from .node import Graph, Node, leading_to
 from .walking import evaluated, filled, started, walk
 
 __all__ = ["from_embeddings", "ids_of", "looked_up"]
@@ -61,13 +61,7 @@ def from_embeddings(graph: Graph, floating: Sequence[bool]) -> Graph:
         found = [node] if real else _embeddings_of(graph, node)
         inputs.extend(found)
         given.extend([i] * len(found))
-    needed = set(inputs)
-    front = []
-    for node in reversed(graph.nodes):
-        if node in needed:
-            needed.update(node.operands())
-            front.append(node)
-    lookup = replace(graph, nodes=front[::-1], outputs=list(inputs))
+    lookup = replace(graph, nodes=leading_to(inputs, graph.nodes), outputs=list(inputs))
     ids = [node for node, real in zip(graph.inputs, floating, strict=True) if not real]
     rest = [node for node in graph.nodes if node not in inputs]
     return replace(

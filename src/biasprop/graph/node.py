@@ -142,6 +142,16 @@ class Graph:
         return readers
 
 
+def leading_to(wanted: Iterable[Node], nodes: Sequence[Node]) -> list[Node]:
+    """Those of the nodes that some of them depend on, and these themselves, in their order."""
+    needed, found = set(wanted), []
+    for node in reversed(nodes):
+        if node in needed:
+            needed.update(node.operands())
+            found.append(node)
+    return found[::-1]
+
+
 def abbreviate(names: Iterable[str], most: int = 40) -> str:
     """Names in a row, the middle left out where there are very many."""
     names = list(dict.fromkeys(names))

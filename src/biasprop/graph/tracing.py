@@ -86,6 +86,11 @@ class _OfOthers(io.TextIOBase):
             return len(text)
         return int(self.stream.write(text))
 
+    def flush(self) -> None:
+        """Theirs, at once."""
+        if self.stream is not None:
+            self.stream.flush()
+
 
 @contextmanager
 def _silent() -> Iterator[None]:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from ..graph import Graph, Node, compute_dtype, evaluated, run, started, walk
+from ..graph import Graph, Node, compute_dtype, evaluated, leading_to, run, started, walk
 from .choice import Choice
 from .tape import Tape
 
@@ -41,7 +41,11 @@ def chosen_biases(tape: Tape, network: Network, nodes: Sequence[Node], choice: C
     """What the sources that take part add to each of some tensors: the derivative by a factor before all of them."""
     graph = tape.graph
     intercepts = {step.node: step.local.intercept for step in tape.steps}
-    chosen = {node: h for node, h in intercepts.items() if h is not None and choice.takes(node.name, node.operation)}
+    chosen = {
+        node: torch.where(h.isfinite(), h, 0)  # a masked -inf is no bias
+        for node, h in intercepts.items()
+        if h is not None and choice.takes(node.name, node.operation)
+    }
     values = started(graph, *network)
     before = _up_to(graph, nodes)
 
@@ -65,10 +69,5 @@ def _network(graph: Graph, parameters: Mapping[Node, Tensor], extras: tuple[Any,
 
 def _up_to(graph: Graph, nodes: Sequence[Node]) -> Graph:
     """The part of the graph that some tensors depend on, with these as its outputs."""
-    needed = set(nodes)
-    before = []
-    for node in reversed(graph.nodes):
-        if node in needed:
-            needed.update(node.operands())
-            before.append(node)
-    return replace(graph, nodes=before[::-1], outputs=list(nodes), output_spec=pytree.tree_structure(list(nodes)))
+    before = leading_to(nodes, graph.nodes)
+    return replace(graph, nodes=before, outputs=list(nodes), output_spec=pytree.tree_structure(list(nodes)))

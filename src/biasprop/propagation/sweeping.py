@@ -66,6 +66,12 @@ class _Passage:
     reached: dict[Node, _Reached] = field(default_factory=dict)
     sources: list[BiasSource] = field(default_factory=list)
 
+    def enter(self, name: str, operation: str, amount: Tensor) -> None:
+        """Bias of a source, ``(J, N)``; what has passed different hand-overs enters one after the other, as one row."""
+        if self.sources and self.sources[-1].name == name:
+            amount = self.sources.pop().amount + amount
+        self.sources.append(BiasSource(name, operation, amount))
+
 
 @dataclass(eq=False)
 class _Carried:
@@ -104,7 +110,7 @@ def sweep(
     Raises:
         SourceError: a tensor of the cut is not reached.
     """
-    groups = list(functional.chunks(_targets_at_once(tape, settings)))
+    groups = list(functional.chunks(_targets_at_once(tape, settings, handover)))
     passages = [_pass(tape, some, settings, choice, handover, last=some is groups[-1]) for some in groups]
     done = _join(passages)
     inputs = tape.graph.inputs
@@ -132,11 +138,14 @@ def _reached(passage: _Passage, node: Node) -> _Reached:
     return passage.reached[node]
 
 
-def _targets_at_once(tape: Tape, settings: Settings) -> int:
-    """The targets whose gradient and bias, and what is made of them, fit into the budget at the largest tensor."""
+def _targets_at_once(tape: Tape, settings: Settings, handover: Handover) -> int:
+    """The targets whose gradient and bias, and what is made of them, fit into the budget at the largest tensor.
+
+    What is handed over are two more masses at each tensor.
+    """
     largest = max((step.local.shape.numel() for step in tape.steps), default=1)
     size = max(value.element_size() for value in tape.kept.values())
-    return max(1, settings.memory_budget // (6 * size * largest))
+    return max(1, settings.memory_budget // ((10 if handover.at else 6) * size * largest))
 
 
 def _pass(
@@ -185,7 +194,7 @@ def _begin(
     gradients, intercept = functional.gradients, functional.intercept
     betas = {node: torch.zeros_like(g) for node, g in gradients.items()}
     if intercept.any():
-        passage.sources.append(BiasSource(TARGET, TARGET, intercept))
+        passage.enter(TARGET, TARGET, intercept)
         if not choice.takes(TARGET, TARGET):
             passage.withheld = passage.withheld + intercept
         elif not gradients:
@@ -211,7 +220,7 @@ def _hand_over(passage: _Passage, node: Node, here: _Carried, handover: Handover
         linear, bias, chosen = (share * _product(g, part) for part in (at.linear, at.bias, at.chosen))
         done.join(_Carried({}, torch.cat([linear, chosen + share * beta])))
         total, taken = (rows(part, node, batch).sum(2) for part in (bias, chosen))
-        passage.sources.append(BiasSource(f"{node.name} and before", HANDED_OVER, total))
+        passage.enter(f"{node.name} and before", HANDED_OVER, total)
         passage.withheld = passage.withheld + (total - taken)
         if share < 1:
             done.join(_Carried({passed | {node}: ((1 - share) * g, (1 - share) * beta)}))
@@ -224,7 +233,7 @@ def _combine(passage: _Passage, step: Step, here: _Carried, choice: Choice) -> N
         return
     for passed, (g, beta) in here.open.items():
         amount, source = _amount(step, g, passage.unattributed.shape[1])
-        passage.sources.append(source)
+        passage.enter(source.name, source.operation, source.amount)
         if choice.takes(source.name, source.operation):
             here.open[passed] = (g, amount.add_(beta))
         else:

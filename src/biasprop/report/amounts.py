@@ -29,6 +29,8 @@ def draw_sources(axis: "Axes", explanation: Decomposition[Any], example: int, mo
     more = [(f"{len(rows) - most} others", rest)] if len(rows) > most else []
     _draw_amounts(axis, [*more, *rows[:most][::-1]])
     axis.set_title("where b comes from" if rows else "no bias source")
+    if not rows:
+        axis.set_axis_off()
 
 
 def _draw_amounts(axis: "Axes", rows: Sequence[tuple[str, float]]) -> None:
@@ -37,6 +39,6 @@ def _draw_amounts(axis: "Axes", rows: Sequence[tuple[str, float]]) -> None:
     axis.bar_label(bars, [f"{a:.3g}" for a in amounts], padding=3, fontsize=8)
     axis.set_yticks(range(len(rows)), [plain(name) for name in names], fontsize=8)
     axis.axvline(0, color=GREY, linewidth=0.8)
-    axis.margins(x=0.25)
+    axis.margins(x=0.35)  # for the labels
     axis.tick_params(axis="x", labelsize=8)
     open_frame(axis)

@@ -44,14 +44,18 @@ def in_patches(values: Tensor, size: int) -> Tensor:
 
 
 def enlarged(values: Tensor, space: Sequence[int]) -> Tensor:
-    """Laid out over a larger space, each value over a hat around its place that sums to 1 (linear interpolation).
+    """Laid out over a space that is no smaller, each value over a hat that sums to 1 (linear interpolation).
+
+    Args:
+        values: ``(J, N, *space)``.
+        space: sizes; the result is ``(J, N, *space)``.
 
     Raises:
-        InputError: there is no linear interpolation in so many dimensions.
+        InputError: there is no linear interpolation in so many dimensions, or the space is smaller.
     """
-    dims = values.dim() - 2
-    if dims != len(space) or dims not in MODES:
-        raise InputError(f"A tensor with {dims} dimensions of space cannot be laid over {tuple(space)}.")
+    dims, before = values.dim() - 2, tuple(values.shape[2:])
+    if dims != len(space) or dims not in MODES or any(a > b for a, b in zip(before, space, strict=False)):
+        raise InputError(f"A map of size {before} cannot be laid over a space of size {tuple(space)}.")
 
     def interpolated(z: Tensor) -> Tensor:
         return F.interpolate(z, tuple(space), mode=MODES[dims], align_corners=False)
