@@ -7,7 +7,7 @@ print(explanation)
 """
 
 from . import metrics, operations, rules
-from .attribution import BiasBackprop, Explainer, Explanation, explain, explainer, load
+from .attribution import BiasBackprop, Explainer, Explanation, explain, explainer, load, quantus_explain
 from .auditing import Audit, audit
 from .errors import (
     BiaspropError,
@@ -70,6 +70,7 @@ __all__ = [
     "load",
     "metrics",
     "operations",
+    "quantus_explain",
     "remove_bias",
     "rules",
     "sparsity_loss",

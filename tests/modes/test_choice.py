@@ -58,6 +58,25 @@ def test_what_was_taken_apart_is_still_called_by_its_name(model):
     assert "second.2" in source.names
 
 
+def test_a_softmax_inside_attention_is_one_too():
+    class Attends(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.qkv, self.head = nn.Linear(4, 12), nn.Linear(12, 2)
+
+        def forward(self, x):
+            q, k, v = self.qkv(x).chunk(3, -1)
+            return self.head(nn.functional.scaled_dot_product_attention(q, k, v).flatten(1))
+
+    model, x = randomise(Attends()).double(), torch.randn(2, 3, 4, dtype=torch.float64)
+    explain = biasprop.explainer(model, x)
+    inner = explain.linearized({"softmax": "tangent"})(x, 0).weight
+    assert not torch.allclose(inner, explain(x, 0).weight)
+    whole = {"scaled_dot_product_attention": "tangent"}
+    assert not torch.allclose(explain.linearized(whole)(x, 0).weight, inner)  # the products, too
+    torch.testing.assert_close(explain.linearized(whole)(x, 0).weight, explain.linearized("tangent")(x, 0).weight)
+
+
 def test_exceptions_are_named_in_the_result(model):
     explanation = assert_complete(model, X, 0, {"gelu": "tangent", "default": "half"})
     assert explanation.linearization == "half, gelu tangent"

@@ -8,6 +8,7 @@ from .captum import BiasBackprop, CaptumMethod, from_captum, visible_to_noise_tu
 from .explanation import Explanation, load
 from .inputs import as_tuple, check_input
 from .main_line import MEMORY_BUDGET, Explainer, captured, explain, explainer
+from .quantus import quantus_explain
 
 __all__ = [
     "MEMORY_BUDGET",
@@ -22,5 +23,6 @@ __all__ = [
     "explainer",
     "from_captum",
     "load",
+    "quantus_explain",
     "visible_to_noise_tunnel",
 ]

@@ -14,7 +14,7 @@ from ..errors import CaptureError, SourceError
 
 __all__ = ["Graph", "Node", "abbreviate", "overwrite"]
 
-CALLED = {"_native_batch_norm_legit_no_training": "batch_norm"}
+CALLED = {"_native_batch_norm_legit_no_training": "batch_norm", "_softmax": "softmax", "_safe_softmax": "softmax"}
 """Operations that a person knows under another name."""
 
 
@@ -50,6 +50,12 @@ class Node:
         """The name of the operation for a person, e.g. ``conv2d``."""
         name = self.origin or str(getattr(self.packet, "__name__", self.packet))
         return CALLED.get(name, name)
+
+    @property
+    def called(self) -> tuple[Any, ...]:
+        """All that a person may name it by: its function, what it was taken out of, what it is."""
+        own = str(getattr(self.packet, "__name__", self.packet))
+        return self.function, self.packet, self.operation, own, CALLED.get(own, own)
 
     def operands(self) -> list["Node"]:
         """Every node among the arguments, with repetitions, in order."""

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError
+from ..results import in_patches
 
-__all__ = ["Attribution", "area", "check_classes", "check_labels", "check_pair", "signed_map"]
+__all__ = ["Attribution", "area", "check_classes", "check_labels", "check_pair", "map_in_patches", "signed_map"]
 
 Attribution = Callable[[Tensor, Tensor], Tensor]
 """From inputs ``(N, C, H, W)`` and labels ``(N,)`` to attributions like the inputs."""
@@ -36,6 +37,22 @@ def signed_map(attribution: Tensor, x: Tensor) -> Tensor:
     if not attribution.isfinite().all():
         raise InputError("The attribution method returned NaN or infinite values.")
     return attribution.detach().mean(1)
+
+
+def map_in_patches(attribution: Tensor, x: Tensor, patch: int) -> Tensor:
+    """The sum over channels and over squares of ``patch`` pixels, ``(N, rows, columns)``.
+
+    Args:
+        attribution: like x, or a map ``(N, H, W)``.
+        x: images ``(N, C, H, W)``.
+        patch: side of a square; the last ones may be smaller.
+
+    Raises:
+        InputError: x holds no images; the attribution is not finite, or fits neither.
+    """
+    if isinstance(attribution, Tensor) and x.dim() == 4 and attribution.shape == (len(x), *x.shape[2:]):
+        attribution = attribution[:, None].expand_as(x) / x.shape[1]
+    return in_patches(signed_map(attribution, x)[None] * x.shape[1], patch)[0]
 
 
 def check_classes(labels: Tensor, logits: Tensor) -> None:

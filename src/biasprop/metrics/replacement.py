@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["blurred"]
+__all__ = ["blurred", "mean_colour"]
 
 
 def blurred(x: Tensor, size: int = 51, sigma: float = 41.0) -> Tensor:
@@ -24,3 +24,8 @@ def blurred(x: Tensor, size: int = 51, sigma: float = 41.0) -> Tensor:
     mode = "reflect" if half < min(x.shape[-2:]) else "replicate"
     padded = F.pad(x, (half, half, half, half), mode=mode)
     return F.conv2d(F.conv2d(padded, line, groups=x.shape[1]), line.transpose(2, 3), groups=x.shape[1])
+
+
+def mean_colour(x: Tensor) -> Tensor:
+    """The mean of each channel of each image, ``(N, C, H, W)``."""
+    return x.mean((2, 3), keepdim=True).expand_as(x)

@@ -35,13 +35,13 @@ class Modes:
         within = [key for key in given if isinstance(key, str) and _is_within(node, key)]
         if within:
             return given[max(within, key=len)]
-        keys = (key for key in _called(node) if key in given)
+        keys = (key for key in node.called if key in given)
         return given[first] if (first := next(keys, None)) is not None else self.rest
 
     def require_known(self, graph: Graph) -> None:
         """Raise ``InputError`` for an exception that nothing in the graph is."""
         for key in self.exceptions or {}:
-            if not any(key in _called(n) or (isinstance(key, str) and _is_within(n, key)) for n in graph.nodes):
+            if not any(key in n.called or (isinstance(key, str) and _is_within(n, key)) for n in graph.nodes):
                 names = sorted({n.operation for n in graph.nodes} | {n.path for n in graph.nodes if n.path})
                 raise InputError(
                     f"linearization names {key!r}, which is no operation and no module of this network. There are: "
@@ -72,7 +72,3 @@ def modes_of(linearization: Linearization) -> Modes:
 
 def _is_within(node: Node, path: str) -> bool:
     return bool(path) and (path in (node.path, node.name) or node.path.startswith(f"{path}."))
-
-
-def _called(node: Node) -> tuple[Any, ...]:
-    return node.function, node.packet, node.operation, str(getattr(node.packet, "__name__", ""))

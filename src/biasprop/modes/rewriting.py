@@ -89,9 +89,12 @@ class _Writer:
         if not self._depends(node):
             self.now[old] = self._add(node)
             return
+        mode = self.modes.of(node)
         rank = rank_of(node, [o for o in node.operands() if o in self.active], self.ranks)
+        if mode == "tangent" or (mode == "half" and rank != STATISTIC):
+            rank = VALUE  # it only modulates where it is frozen
         trusted = family_of(node, self.own)[1]
-        made = self._modulated(node, self.modes.of(node)) if trusted else None
+        made = self._modulated(node, mode) if trusted else None
         self.changed |= made is not None
         self.now[old] = final = self._add(node) if made is None else made
         self.ranks[final] = rank
