@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 import biasprop
+from biasprop.report import BIAS, WEIGHT
 
 from .study import Experiment, Outcome, Study
 from .subjects import CIFAR, FASHION, MNIST, RESNET20, SQUEEZENET, STL, Checkpoint, Source, Subject, without_bias
@@ -169,15 +170,15 @@ def _draw(figures: dict[str, Any]) -> Figure:
     figure = Figure(figsize=(4.6 * len(curves), 4.4), layout="constrained")
     axes = figure.subplots(1, len(curves), sharey=True, squeeze=False)[0]
     for axis, (title, curve) in zip(axes, curves.items(), strict=True):
-        axis.plot(figures["levels"], curve["w.x alone"], "o-", color="#d6604d", label="w.x alone")
-        axis.plot(figures["levels"], curve["b alone"], "s-", color="#4393c3", label="b alone")
+        axis.plot(figures["levels"], curve["w.x alone"], "o-", color=WEIGHT, label="w.x alone")
+        axis.plot(figures["levels"], curve["b alone"], "s-", color=BIAS, label="b alone")
         own = figures["networks"][title]["audits"]
         both = 100 * next(iter(own.values()))["accuracy"]["w.x + b"]
         axis.axhline(both, color="#555555", linewidth=0.8, linestyle=":", label="w.x + b")
         paper = PAPER.get(figures["networks"][title]["data"])
         if paper:
-            axis.axhline(paper[2], color="#d6604d", linewidth=0.8, linestyle="--", label="w.x alone, paper")
-            axis.axhline(paper[3], color="#4393c3", linewidth=0.8, linestyle="--", label="b alone, paper")
+            axis.axhline(paper[2], color=WEIGHT, linewidth=0.8, linestyle="--", label="w.x alone, paper")
+            axis.axhline(paper[3], color=BIAS, linewidth=0.8, linestyle="--", label="b alone, paper")
         axis.set_title(title.replace(", trained", ",\ntrained"), fontsize=10)
         axis.set_xlabel("zero of the input: grey level (0 black, 1 white)")
         axis.spines[["top", "right"]].set_visible(False)

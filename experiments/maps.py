@@ -6,18 +6,21 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
+from matplotlib.colors import Normalize, to_rgb
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
 
-from biasprop.report import CLIP, COLOURS, highlight
+from biasprop.report import CLIP, COLOURS
 
 from .subjects import Subject
 
-__all__ = ["picture_of", "rows_of_maps", "scale_bar", "show_map", "size_of"]
+__all__ = ["highlight", "picture_of", "rows_of_maps", "scale_bar", "show_map", "size_of"]
 
 Array = NDArray[np.float64]
+
+ADDS, TAKES = "#b2182b", "#2166ac"
+"""Ends of the colours of maps."""
 
 
 def picture_of(subject: Subject, x: Tensor) -> Array:
@@ -48,6 +51,18 @@ def scale_bar(figure: Figure, axes: Any, label: str) -> None:
         extend="both",
     )
     bar.set_label(label)
+
+
+def highlight(picture: Array, values: Array, count: int) -> Array:
+    """The picture faded to near white, its ``count`` pixels of largest magnitude in red (adds) and blue."""
+    grey = picture if picture.ndim == 2 else picture.mean(-1)
+    shown = np.repeat((0.3 * grey + 0.7)[..., None], 3, axis=-1)
+    largest = np.zeros(values.size, dtype=bool)
+    largest[np.argpartition(-np.abs(values).ravel(), min(count, values.size) - 1)[:count]] = True
+    chosen = largest.reshape(values.shape) & (values != 0)
+    shown[chosen & (values > 0)] = to_rgb(ADDS)
+    shown[chosen & (values < 0)] = to_rgb(TAKES)
+    return shown
 
 
 def rows_of_maps(

@@ -12,6 +12,7 @@ from captum.attr import DeepLift, IntegratedGradients
 from torch import Tensor, nn
 
 import biasprop
+from biasprop.report import BIAS, TOTAL, WEIGHT
 
 from .subjects import Subject
 
@@ -44,15 +45,15 @@ COLOURS = {
     name: colour
     for names, colour in (
         (("random",), "#bbbbbb"),
-        (("gradient", "w*x", "eg1"), "#f4a582"),
+        (("gradient", "w*x", "eg1"), WEIGHT),
         (("ig5", "ig10", "ig50", "ig128", "deeplift", "fullgrad"), "#999999"),
-        (("bias1", "bias2", "bias3"), "#92c5de"),
-        (("w*x+bias1", "w*x+bias2", "w*x+bias3"), "#2166ac"),
+        (("bias1", "bias2", "bias3"), BIAS),
+        (("w*x+bias1", "w*x+bias2", "w*x+bias3"), TOTAL),
         (("xgradient",), "#b2182b"),
     )
     for name in names
 }
-"""Ours in blue, the others in grey, what a single gradient gives in orange and red."""
+"""Ours in the colours of its terms, the others in grey."""
 
 
 def make_methods(

@@ -8,6 +8,7 @@ import torch
 from matplotlib.figure import Figure
 
 import biasprop
+from biasprop.report import GREY, WEIGHT
 
 from .maps import picture_of, scale_bar, show_map, size_of
 from .methods import make_methods
@@ -82,8 +83,8 @@ def _draw(figures: dict[str, Any]) -> Figure:
     pairs = figures["pairs"]
     figure = Figure(figsize=(5 * len(pairs), 4), layout="constrained")
     for axis, (title, row) in zip(figure.subplots(1, len(pairs), squeeze=False)[0], pairs.items(), strict=True):
-        axis.plot(figures["contrasts"], row["regular"], "o-", color="#4393c3", label="regular")
-        axis.plot(figures["contrasts"], row["free"], "s-", color="#d6604d", label="without bias")
+        axis.plot(figures["contrasts"], row["regular"], "o-", color=GREY, label="regular")
+        axis.plot(figures["contrasts"], row["free"], "s-", color=WEIGHT, label="without bias")
         axis.invert_xaxis()
         axis.set_xlabel("contrast")
         axis.set_ylabel("accuracy, %")

@@ -22,6 +22,7 @@ from experiments import data as sets
 from experiments import page, sentences, subjects, training, x3_axioms
 from experiments.configuration import configured
 from experiments.e1_table1 import recounted
+from experiments.maps import ADDS, TAKES, highlight
 from experiments.networks import build
 from experiments.players import ImagePlayers, TokenPlayers, areas, gradient, integrated_gradients
 from experiments.study import read_results
@@ -330,3 +331,11 @@ def test_the_page_is_what_the_results_say():
     assert output.read_text() == text, "run: python -m experiments page"
     for link in re.findall(r"\]\(([^)#]+)\)", text):
         assert (output.parent / link).exists(), link
+
+
+def test_the_largest_pixels_are_coloured_by_their_sign():
+    values = np.array([[3.0, -2.0], [0.5, 0.0]])
+    shown = highlight(np.ones((2, 2)), values, 2)
+    for at, colour in (((0, 0), ADDS), ((0, 1), TAKES), ((1, 0), "#ffffff"), ((1, 1), "#ffffff")):
+        np.testing.assert_allclose(shown[at], [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)])
+    np.testing.assert_allclose(highlight(np.ones((2, 2)), 0 * values, 4), 1)

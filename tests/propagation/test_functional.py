@@ -174,3 +174,18 @@ def test_wrong_targets(targets, message):
 def test_target_or_targets():
     with pytest.raises(TargetError, match="not both"):
         biasprop.explain(convolutional(), IMAGES, 3, targets=[3])
+
+
+def test_probability_of_the_target():
+    net = small_mlp()
+    softmax = net(ROWS).softmax(1).detach()
+    one = biasprop.explain(net, ROWS, 2)
+    torch.testing.assert_close(one.probability, softmax[:, 2])
+    torch.testing.assert_close(one.example(1).probability, softmax[1:2, 2])
+    torch.testing.assert_close(one.at("0").probability, softmax[:, 2])
+    several = biasprop.explain(net, ROWS, targets=[2, 0])
+    torch.testing.assert_close(several.probability, softmax[:, [2, 0]])
+    torch.testing.assert_close(several.for_target(1).probability, softmax[:, 0])
+    assert biasprop.explain(net, ROWS, lambda y: y[:, 0]).probability is None
+    assert biasprop.explain(net, ROWS, targets=[1, lambda y: y[:, 0]]).probability is None
+    assert biasprop.explain(randomise(nn.Linear(ROWS.shape[1], 1).double()), ROWS).probability is None

@@ -8,14 +8,14 @@ from torch import nn
 
 import biasprop
 from biasprop import InputError
-from biasprop.report import BLUE, RED, draw, highlight
+from biasprop.report import draw
 
 pytestmark = pytest.mark.usefixtures("nothing_left_open")
 
 
 def test_pictures(image, table, pair, tmp_path):
     panel = image.plot(1, title="an image")
-    assert {"w * x, top 10 %", "beta, top 10 %", "w * x + beta, top 10 %"} <= {a.get_title() for a in panel.axes}
+    assert {"input", "f(x) = w . x + b", "where b comes from"} <= {a.get_title() for a in panel.axes}
     assert "an image" in panel.get_suptitle()
     bars = table.plot(feature_names=["age", "weight", "height", "pressure"])
     assert any("age =" in label.get_text() for label in bars.axes[0].get_yticklabels())
@@ -37,20 +37,37 @@ def test_names_with_formulas_are_drawn_as_text(tmp_path):
     assert contrast(tmp_path / "a.png") > 10
 
 
-def test_the_maps_are_the_channels_summed_and_their_scale_is_symmetric(image):
-    maps = {axis.get_title().partition(",")[0]: axis.images[0] for axis in image.plot(1).axes[1:4]}
+def test_the_maps_are_the_channels_summed_on_one_symmetric_scale(image):
     expected = {
         "w * x": image.weight_attribution,
         "beta": image.bias_attribution,
         "w * x + beta": image.attribution,
     }
+    values = {name: kind[1].sum(0).numpy() for name, kind in expected.items()}
+    limit = max(np.percentile(np.abs(one), 99.5) for one in values.values())
+    maps = {name: axis.images[1] for axis in image.plot(1, patch=1).axes if (name := _term(axis)) in expected}
     assert set(maps) == set(expected)
     for name, shown in maps.items():
-        values = expected[name][1].sum(0).numpy()
-        np.testing.assert_allclose(shown.get_array(), values)
+        np.testing.assert_allclose(shown.get_array(), values[name])
         low, high = shown.get_clim()
         assert low == -high
-        assert high == pytest.approx(np.percentile(np.abs(values), 99.5))
+        assert high == pytest.approx(limit)
+    coarse = next(axis.images[1] for axis in image.plot(1, patch=3).axes if _term(axis) == "beta")
+    np.testing.assert_allclose(coarse.get_array()[:3, 3:6], values["beta"][:3, 3:6].sum())
+
+
+def test_the_target_is_named_with_its_probability(image):
+    with torch.no_grad():
+        probability = 100 * image.probability[1].item()
+    names = [f"class {i}" for i in range(9)]
+    chosen = image.target[1]
+    assert image.plot(1, classes=names).get_suptitle().startswith(f"class {chosen} {probability:.0f} %\n")
+    assert image.plot(1).get_suptitle().startswith(f"output {chosen}\n")
+    assert image.plot(1, title="mine", classes=names).get_suptitle().startswith("mine\nf(x)")
+
+
+def _term(axis):
+    return axis.get_title().partition(",")[0]
 
 
 def test_bars_are_the_features_by_size(table):
@@ -62,17 +79,9 @@ def test_bars_are_the_features_by_size(table):
     assert axis.get_title() == "all features"
 
 
-def test_the_largest_pixels_are_coloured_by_their_sign():
-    values = np.array([[3.0, -2.0], [0.5, 0.0]])
-    shown = highlight(np.ones((2, 2)), values, 2)
-    for at, colour in (((0, 0), RED), ((0, 1), BLUE), ((1, 0), "#ffffff"), ((1, 1), "#ffffff")):
-        np.testing.assert_allclose(shown[at], [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)])
-    np.testing.assert_allclose(highlight(np.ones((2, 2)), 0 * values, 4), 1)
-
-
 def test_an_image_of_ones_own(image):
     picture = np.linspace(0, 255, 120).reshape(10, 12)
-    shown = image.plot(image=picture).axes[0].images[0]
+    shown = next(axis for axis in image.plot(image=picture).axes if axis.get_title() == "input").images[0]
     np.testing.assert_allclose(shown.get_array(), picture / 255)
     for shape in ((12, 10), (10, 12, 4), (3, 10, 12)):
         with pytest.raises(InputError, match=r"must be \(H, W\) or \(H, W, 3\)"):

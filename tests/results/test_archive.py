@@ -112,7 +112,7 @@ def saved(table, tmp_path):
 
 
 def identical(one, two):
-    names = ("input", "weight", "bias_attribution", "output", "unattributed", "withheld", "bypassed")
+    names = ("input", "weight", "bias_attribution", "output", "unattributed", "withheld", "bypassed", "probability")
     return (
         all(torch.equal(getattr(one, name), getattr(two, name)) for name in names)
         and torch.equal(one.sources.amounts, two.sources.amounts)

@@ -45,6 +45,7 @@ class Explanation(Decomposition[X]):
             parts=swept.parts,
             single=single,
             values=swept.value,
+            chance=swept.probability,
             lost=swept.unattributed,
             left_out=swept.withheld,
             past=swept.bypassed,

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..report.style import BLUE, GREY, Array, figure_of, open_frame, plain
+from ..report.style import BIAS, GREY, TOTAL, WEIGHT, Array, figure_of, open_frame, plain
 from .findings import Findings
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def _draw_accuracy(axis: "Axes", audit: Findings) -> None:
     names, values = zip(*audit.accuracy.items(), strict=True)
     ends = np.array([audit.interval(v) for v in values]).T
     errors = 100 * np.abs(np.array(values) - ends)
-    bars = axis.bar(names, [100 * v for v in values], yerr=errors, capsize=4, color=[GREY, "#f4a582", "#92c5de"])
+    bars = axis.bar(names, [100 * v for v in values], yerr=errors, capsize=4, color=[TOTAL, WEIGHT, BIAS])
     axis.bar_label(bars, [f"{100 * v:.1f}" for v in values], padding=3)
     axis.set_ylabel("accuracy, % (bars: 95 % interval)")
     axis.set_ylim(0, 110)
@@ -49,12 +49,12 @@ def _draw_accuracy(axis: "Axes", audit: Findings) -> None:
 
 def _draw_shares(axis: "Axes", shares: Array) -> None:
     """What lies outside of -0.5 to 2 is drawn in the outermost bins."""
-    axis.hist(np.clip(100 * shares, -50, 200), bins=50, range=(-50, 200), color="#92c5de")
+    axis.hist(np.clip(100 * shares, -50, 200), bins=50, range=(-50, 200), color=BIAS)
     for level, name in ((0, "all of it is w.x"), (100, "all of it is b")):
         axis.axvline(level, color=GREY, linewidth=0.8, linestyle=":", label=f"{level} %: {name}")
     if len(shares):
         median = 100 * float(np.median(shares))
-        axis.axvline(median, color=BLUE, linewidth=1.5, label=f"median {median:z.0f} %")
+        axis.axvline(median, color="black", linewidth=1.5, label=f"median {median:z.0f} %")
     axis.set_xlabel("b, % of the predicted logit (outermost bins: and beyond)")
     axis.set_ylabel("examples")
     axis.set_title("how much is bias")
@@ -66,7 +66,7 @@ def _draw_masses(axis: "Axes", audit: Findings, most: int) -> None:
     """Bars: the mean magnitude of each source's amount; diamonds: its mean."""
     order = audit.masses.argsort(descending=True).tolist()[:most][::-1]
     rows = range(len(order))
-    axis.barh(rows, [audit.masses[i].item() / len(audit) for i in order], color="#92c5de", label="mean magnitude")
+    axis.barh(rows, [audit.masses[i].item() / len(audit) for i in order], color=BIAS, label="mean magnitude")
     means = [audit.amounts[i].item() / len(audit) for i in order]
     axis.plot(means, rows, "D", color="black", markersize=5, label="mean")
     axis.set_yticks(rows, [plain(audit.sources[i][0]) for i in order], fontsize=9)

@@ -28,13 +28,14 @@ class Functional:
     """``value = sum_i gradients[i] . output_i + intercept``: the last linear piece, of one unit per example.
 
     With a leading dimension of J targets: value and intercept ``(J, N)``, gradients ``(J, *output)``. ``axis`` says
-    what the targets are.
+    what the targets are, and ``probability`` ``(J, N)`` what the softmax over the classes makes of them.
     """
 
     value: Tensor
     gradients: dict[Node, Tensor]
     intercept: Tensor
     axis: TargetAxis
+    probability: Tensor | None = None
 
     def chunks(self, size: int) -> Iterator["Functional"]:
         """The same for ``size`` targets at a time."""
@@ -52,6 +53,7 @@ class _One:
     gradients: dict[Node, Tensor]
     intercept: Tensor
     chosen: Any
+    probability: Tensor | None = None
 
 
 def select(
@@ -82,7 +84,8 @@ def select(
     if not value.isfinite().all():
         raise InputError("The network's output is not finite on this input: there is nothing to explain.")
     axis = TargetAxis(tuple(one.chosen for one in found), several=targets is not None)
-    return Functional(value, gradients, intercept, axis)
+    shares = [one.probability for one in found if one.probability is not None]
+    return Functional(value, gradients, intercept, axis, torch.stack(shares) if len(shares) == len(found) else None)
 
 
 def _several(tape: Tape, targets: Any) -> list[Target]:
@@ -137,14 +140,17 @@ def _from_index(tape: Tape, target: Any, last: tuple[Tensor, int] | None) -> _On
     rows = torch.arange(tape.batch, device=output.device)
     if last is not None and output.dim() == 3 and output.shape[2] == last[1] and not _has_position(target):
         index = (last[0], *chosen_index(output[rows, last[0]], target))
+        classes: Tensor | None = output[rows, last[0]]
     else:
         index = chosen_index(output, target)
+        classes = output if output.dim() == 2 and output.shape[1] > 1 else None
     value = output[(rows, *index)]
+    probability = None if classes is None else classes.softmax(1)[rows, index[-1]]
     gradient = torch.zeros_like(output)
     gradient[(rows, *index)] = 1
     if node not in tape.active:  # the output does not depend on the input at all
-        return _One(value, {}, value.clone(), described(index))
-    return _One(value, {node: gradient}, torch.zeros_like(value), described(index))
+        return _One(value, {}, value.clone(), described(index), probability)
+    return _One(value, {node: gradient}, torch.zeros_like(value), described(index), probability)
 
 
 def _from_callable(tape: Tape, target: Callable[[Any], Tensor]) -> _One:

@@ -37,6 +37,7 @@ class Swept:
     Attributes:
         axis: the targets.
         value: f(x), ``(J, N)``.
+        probability: of the targets among the classes, ``(J, N)``; None where they are no classes.
         parts: the tensors that were reached.
         sources: where bias entered.
         unattributed: bias that reached no input, ``(J, N)``.
@@ -46,6 +47,7 @@ class Swept:
 
     axis: TargetAxis
     value: Tensor
+    probability: Tensor | None
     parts: tuple[Part, ...]
     sources: list[BiasSource]
     unattributed: Tensor
@@ -121,7 +123,8 @@ def sweep(
             arrived = g * value + beta if handed is None else g * value + beta + handed
             bypassed = bypassed + rows(arrived, node, tape.batch).sum(2)
     parts = tuple(_part(node, _reached(done, node), node in inputs) for node in tape.cut or inputs)
-    return Swept(functional.axis, functional.value, parts, done.sources, done.unattributed, done.withheld, bypassed)
+    value, chance = functional.value, functional.probability
+    return Swept(functional.axis, value, chance, parts, done.sources, done.unattributed, done.withheld, bypassed)
 
 
 def _part(node: Node, reached: _Reached, is_input: bool) -> Part:

@@ -3,21 +3,23 @@
 Uses `biasprop.results` and sees nothing else; matplotlib is imported when a picture is drawn.
 """
 
-from .picture import CLIP, draw, highlight
+from .photo import CLIP
+from .picture import draw
 from .printable import shown
-from .style import BLUE, COLOURS, GREY, RED
-from .summary import equation, feature_name, summarize
+from .style import BIAS, COLOURS, GREY, TOTAL, WEIGHT
+from .summary import equation, feature_name, named_target, summarize
 
 __all__ = [
-    "BLUE",
+    "BIAS",
     "CLIP",
     "COLOURS",
     "GREY",
-    "RED",
+    "TOTAL",
+    "WEIGHT",
     "draw",
     "equation",
     "feature_name",
-    "highlight",
+    "named_target",
     "shown",
     "summarize",
 ]

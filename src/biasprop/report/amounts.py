@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..results import Decomposition
-from .style import BLUE, GREY, RED, open_frame, plain
+from .style import BIAS, GREY, TOTAL, WEIGHT, open_frame, plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -17,7 +17,8 @@ def draw_equation(axis: "Axes", explanation: Decomposition[Any], example: int) -
     f, b = explanation.output[example].item(), explanation.bias[example].item()
     past = explanation.bypassed[example].item()
     amounts = [("w . x", f - b - past), ("b", b), *([("bypassed", past)] if past else []), ("f(x)", f)]
-    _draw_amounts(axis, amounts[::-1])
+    colours = {"w . x": WEIGHT, "b": BIAS, "bypassed": GREY, "f(x)": TOTAL}
+    _draw_amounts(axis, amounts[::-1], [colours[name] for name, _ in amounts[::-1]])
     axis.set_title("f(x) = w . x + b")
 
 
@@ -27,15 +28,15 @@ def draw_sources(axis: "Axes", explanation: Decomposition[Any], example: int, mo
     rows = sorted(zip(explanation.sources.names, amounts, strict=True), key=lambda row: -abs(row[1]))
     rest = sum(amount for _, amount in rows[most:])
     more = [(f"{len(rows) - most} others", rest)] if len(rows) > most else []
-    _draw_amounts(axis, [*more, *rows[:most][::-1]])
+    _draw_amounts(axis, [*more, *rows[:most][::-1]], BIAS)
     axis.set_title("where b comes from" if rows else "no bias source")
     if not rows:
         axis.set_axis_off()
 
 
-def _draw_amounts(axis: "Axes", rows: Sequence[tuple[str, float]]) -> None:
+def _draw_amounts(axis: "Axes", rows: Sequence[tuple[str, float]], colour: str | Sequence[str]) -> None:
     names, amounts = [n for n, _ in rows], [a for _, a in rows]
-    bars = axis.barh(range(len(rows)), amounts, color=[RED if a > 0 else BLUE for a in amounts])
+    bars = axis.barh(range(len(rows)), amounts, color=colour)
     axis.bar_label(bars, [f"{a:.3g}" for a in amounts], padding=3, fontsize=8)
     axis.set_yticks(range(len(rows)), [plain(name) for name in names], fontsize=8)
     axis.axvline(0, color=GREY, linewidth=0.8)

@@ -11,13 +11,15 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["BLUE", "COLOURS", "GREY", "NAMES", "RED", "Array", "figure_of", "open_frame", "plain", "rgb"]
+__all__ = ["BIAS", "COLOURS", "GREY", "NAMES", "TOTAL", "WEIGHT", "Array", "figure_of", "open_frame", "plain"]
 
 Array = NDArray[np.float64]
 
-RED, BLUE, GREY = "#b2182b", "#2166ac", "#555555"
+WEIGHT, BIAS, TOTAL, GREY = "#e08214", "#8073ac", "#01665e", "#555555"
+"""Of w.x and w * x, of b and beta, and of their sum, in bars and curves; told apart by the colour-blind, too."""
 
-COLOURS = "RdBu_r"  # of maps: colour-blind safe, symmetric
+COLOURS = "RdBu_r"
+"""Of maps and words: red adds to the output, blue takes away; symmetric about zero."""
 
 NAMES = ("w * x", "beta", "w * x + beta")
 
@@ -35,11 +37,6 @@ def figure_of(**options: Any) -> "Figure":
 def plain(text: str) -> str:
     """Names from files are text, not formulas."""
     return text.replace("$", r"\$")
-
-
-def rgb(colour: str) -> tuple[float, ...]:
-    """From ``#rrggbb`` to numbers from 0 to 1."""
-    return tuple(int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5))
 
 
 def open_frame(axis: "Axes") -> None:

@@ -6,7 +6,7 @@ from typing import Any
 from ..results import Decomposition, Part, Tokenizer, tokens_of
 from .token_table import token_table
 
-__all__ = ["equation", "feature_name", "summarize"]
+__all__ = ["equation", "feature_name", "named_target", "summarize"]
 
 
 def equation(explanation: Decomposition[Any], example: int) -> str:
@@ -16,6 +16,17 @@ def equation(explanation: Decomposition[Any], example: int) -> str:
     share = f" (b is {100 * b / f:z.0f} % of f)" if f else ""
     rest = f" + bypassed {past:.4g}" if past else ""
     return f"f(x) = {f:.4g} = w.x {f - b - past:.4g} + b {b:.4g}{rest}{share}"
+
+
+def named_target(explanation: Decomposition[Any], example: int, classes: Sequence[str] | None = None) -> str:
+    """``siamang 41 %`` where the outputs have names, else ``output 369``; empty where nothing was to be chosen."""
+    target = explanation.target
+    chosen = target[example] if isinstance(target, list) and target else target if isinstance(target, str) else None
+    if isinstance(chosen, int) and classes is not None and chosen < len(classes):
+        probability = explanation.probability
+        share = "" if probability is None else f" {100 * probability[example].item():.0f} %"
+        return f"{classes[chosen]}{share}"
+    return "" if chosen is None else chosen if isinstance(chosen, str) else f"output {chosen}"
 
 
 def feature_name(part: Part, flat: int, feature_names: Sequence[str] | None = None) -> str:

@@ -40,6 +40,8 @@ def write_decomposition(found: Decomposition[Any], path: str | PathLike[str]) ->
         tensors |= {f"{i}.value": part.value, f"{i}.weight": weight, f"{i}.beta": beta}
         if part.handed is not None:
             tensors[f"{i}.handed"] = found.axis.outward(part.handed, part.batch_dim)
+    if found.probability is not None:
+        tensors["probability"] = found.probability
     texts = distinct(found.ids)
     tensors |= {f"ids.{k}": ids for k, ids in enumerate(texts)}
     header = {
@@ -97,6 +99,7 @@ def _made(header: dict[str, Any], tensors: dict[str, Tensor], kind: type[D]) -> 
         lost=axis.inward(tensors["unattributed"]),
         left_out=axis.inward(tensors["withheld"]),
         past=axis.inward(tensors["bypassed"]),
+        chance=axis.inward(tensors["probability"]) if "probability" in tensors else None,
         table=table,
         axis=axis,
         rule=header["rule"],

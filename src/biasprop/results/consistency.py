@@ -27,7 +27,8 @@ def require_consistent(header: Mapping[str, Any], tensors: Mapping[str, Tensor])
     texts = {f"ids.{k}" for k in header.get("ids", []) if k is not None}
     parts = range(len(header["names"]))
     handed = {f"{i}.handed" for i in parts} & set(tensors)
-    expected = {*ALL, "sources", *(f"{i}.{what}" for i in parts for what in EACH), *texts, *handed}
+    numbers = [*ALL, *({"probability"} & set(tensors))]
+    expected = {*numbers, "sources", *(f"{i}.{what}" for i in parts for what in EACH), *texts, *handed}
     _require(set(tensors) == expected, f"its tensors are {sorted(tensors)}, not {sorted(expected)}"[:500])
     for name, tensor in tensors.items():
         if name in texts:
@@ -37,7 +38,7 @@ def require_consistent(header: Mapping[str, Any], tensors: Mapping[str, Tensor])
         _require(bool(tensor.isfinite().all()), f"{name!r} holds NaN or infinite values")
     output = tensors["output"].shape
     _require(len(output) in (1, 2) and output.numel() > 0, f"its output has shape {tuple(output)}")
-    for name in ALL:
+    for name in numbers:
         _require_shape(name, tensors, output)
     _require_shape("sources", tensors, torch.Size((*output, len(header["sources"]))))
     for i, dim in enumerate(header["batch_dims"]):

@@ -40,6 +40,7 @@ class Decomposition(Generic[X]):
         linearization: of smooth operations; see `biasprop.explain`.
         ids: of the parts that are embeddings of tokens, ``(N, L)`` each; see `tokens`.
         handover: where the attribution was handed over, names joined by ", "; empty for nowhere.
+        chance: softmax of the outputs at the targets, ``(J, N)``; None where the output is no row of classes.
     """
 
     parts: tuple[Part, ...]
@@ -55,6 +56,7 @@ class Decomposition(Generic[X]):
     linearization: str = "tangent"
     ids: tuple[Tensor | None, ...] = ()
     handover: str = ""
+    chance: Tensor | None = None
 
     def __len__(self) -> int:
         return self.values.shape[1]
@@ -121,6 +123,14 @@ class Decomposition(Generic[X]):
     def output(self) -> Tensor:
         """f(x) of the target, ``(N,)``."""
         return self.axis.outward(self.values)
+
+    @property
+    def probability(self) -> Tensor | None:
+        """Softmax of the model's outputs ``(N, classes)`` at the target, ``(N,)``; None where there are no classes.
+
+        Of a language model that of the next token. It means a probability where the model was trained so.
+        """
+        return None if self.chance is None else self.axis.outward(self.chance)
 
     @property
     def unattributed(self) -> Tensor:
@@ -214,6 +224,7 @@ class Decomposition(Generic[X]):
             lost=cut(self.lost),
             left_out=cut(self.left_out),
             past=cut(self.past),
+            chance=None if self.chance is None else cut(self.chance),
             table=[replace(s, amount=cut(s.amount)) for s in self.table],
         )
 

@@ -18,7 +18,7 @@ from ...attribution import Explainer, Explanation
 from ...auditing import TERMS, predicted_classes
 from ...extras import require
 from ...files import make_folder, write_atomically
-from ...report import BLUE, COLOURS, GREY, RED
+from ...report import BIAS, COLOURS, GREY, TOTAL, WEIGHT
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -201,7 +201,7 @@ def _digit_grid(subject: Subject, explanation: Explanation[Tensor], rows: int = 
 def _accuracies(verdicts: dict[str, Verdict]) -> Figure:
     figure = Figure(figsize=(10.5, 3.8), layout="constrained")
     left, right = figure.subplots(1, 2)
-    colours = (GREY, BLUE, RED)
+    colours = (TOTAL, WEIGHT, BIAS)
     for k, (title, verdict) in enumerate(verdicts.items()):
         for j, (colour, (name, accuracy)) in enumerate(zip(colours, verdict.accuracy.items(), strict=True)):
             bar = left.bar(k + 0.27 * (j - 1), 100 * accuracy, 0.25, color=colour, label=name if k == 0 else None)

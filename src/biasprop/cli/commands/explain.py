@@ -157,10 +157,11 @@ class _Results:
     def add(self, explanation: Explanation[Any], i: int, item: Item) -> None:
         """Example ``i``, which explains the item: a row of the summary, a line, a picture, a file."""
         chosen = explanation.target[i] if isinstance(explanation.target, list) and explanation.target else 0
-        label = self.names.label(item)
-        row = {
+        label, chance = self.names.label(item), explanation.probability
+        row: dict[str, Any] = {
             "name": item.name,
             "target": self._output_name(chosen, item),
+            **({} if chance is None else {"probability": chance[i].item()}),
             "output": explanation.output[i].item(),
             "bias": explanation.bias[i].item(),
             "unattributed": explanation.unattributed[i].item(),
@@ -169,7 +170,7 @@ class _Results:
             **({"label": self.names.name(label)} if label is not None else {}),
             **self._words(explanation.example(i), item),
         }
-        title = shown(f"{item.name}: {row['target']}")
+        title = shown(f"{item.name}: {_said(row) if self.names.names or item.text is not None else row['target']}")
         if self.pictures is None or len(self.rows) < self.pictures:
             figure = explanation.plot(i, title=title, **self._look(item))
             write_atomically(self.folder / f"{item.name}.png", partial(figure.savefig, dpi=110))
@@ -266,6 +267,13 @@ def _file_name(name: str) -> str:
     """A name that every disk and terminal takes; room is left for a number and an ending."""
     plain = "".join("_" if shown(letter) != letter else letter for letter in name)
     return plain.encode()[:200].decode(errors="ignore")
+
+
+def _said(row: dict[str, Any]) -> str:
+    """The class or the next token, how sure the network is, and the label where it is another."""
+    chance = f" {100 * row['probability']:.0f} %" if "probability" in row else ""
+    other = f", labelled {row['label']}" if row.get("label", row["target"]) != row["target"] else ""
+    return f"{row['target']}{chance}{other}"
 
 
 def _target(text: str) -> Any:
