@@ -41,8 +41,8 @@ def draw_photo(
     sums = [np.bincount(labels.ravel(), weights=m.ravel())[labels] for m in whole]
     limit = max(np.finfo(float).tiny, *(float(np.percentile(np.abs(m), CLIP)) for m in sums))
     figure = figure_of(figsize=(14, 6.4), layout="constrained")
-    left, right = figure.subfigures(1, 2, width_ratios=[1, 1.1])
-    above, below = right.subfigures(2, 1, height_ratios=[1, 1.1])
+    halves: Any = figure.subfigures(1, 2, width_ratios=[1, 1.1])
+    left, (above, below) = halves[0], halves[1].subfigures(2, 1, height_ratios=[1, 1.1])
     large, small = left.subplots(), above.subplots(1, 3)
     for axis, values_, every, name in zip((*small[1:], large), sums, whole, NAMES, strict=True):
         _lay(axis, photo, values_, limit)
