@@ -170,6 +170,7 @@ def test_auto_is_the_deepest_layout():
     dense = nn.Sequential(nn.Conv1d(2, 3, 3), nn.ReLU(), nn.MaxPool1d(2), nn.Flatten(), nn.Linear(9, 3))
     deep = nn.Sequential(nn.Conv3d(1, 2, 2), nn.ReLU(), nn.AdaptiveAvgPool3d(1), nn.Flatten(), nn.Linear(2, 3))
     masks = nn.Sequential(nn.Conv2d(1, 2, 3, padding=1), nn.ReLU(), nn.Conv2d(2, 1, 1))
+    scores = nn.Sequential(*masks, nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
     patches = nn.Sequential(
         nn.Conv2d(1, 4, 2, 2), nn.Flatten(2), nn.Linear(9, 5), nn.ReLU(), nn.Flatten(), nn.Linear(20, 3)
     )
@@ -177,12 +178,13 @@ def test_auto_is_the_deepest_layout():
         (flat, (6,), ""),
         (dense, (2, 8), "2"),
         (deep, (1, 4, 4, 4), "1"),
-        (masks, (1, 6, 6), "2"),
+        (masks, (1, 6, 6), "1"),
+        (scores, (1, 6, 6), "1"),
         (patches, (1, 6, 6), ""),
     ]
     for model, shape, expected in cases:
         model, x = randomise(model).double(), torch.randn(2, *shape).double()
-        target = (lambda out: out.sum((1, 2, 3))) if model is masks else 1
+        target = (lambda out: out.flatten(1).sum(1)) if model in (masks, scores) else 1
         found = biasprop.explain(model, x, target, handover="auto")
         assert found.handover == expected
         assert found.completeness_error.max() < 1e-12

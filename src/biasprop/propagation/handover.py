@@ -23,7 +23,10 @@ from .tape import Step, Tape
 __all__ = ["AUTO", "NOWHERE", "Handover", "Split", "hand_over"]
 
 AUTO = "auto"
-"""The deepest tensor that is laid out like the input of a convolutional stack."""
+"""The deepest tensor below the last weighted layer that is laid out like the input of a convolutional stack."""
+
+DENSE = ("linear", "addmm", "mm", "matmul", "bmm", "baddbmm")
+"""Operations with weights, beside convolutions."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,10 +109,12 @@ def _deepest_layout(tape: Tape) -> Node | None:
     """The last tensor that is still laid out like the input of a convolutional stack; None where there is none.
 
     Channels first, then space, and behind it no layer that shares its weights between positions: patches that become
-    tokens are no such layout, nor are tables, or series that are read row by row.
+    tokens are no such layout, nor are tables, or series that are read row by row. The last weighted layer is always
+    above it: it tells the classes apart, and what it takes away from one counts there.
     """
     dims = {tape.kept[node].dim() for node in tape.graph.inputs if tape.kept[node].dim() > 2}
-    for k, step in reversed(list(enumerate(tape.steps))):
+    weighted = [k for k, step in enumerate(tape.steps) if _convolves(step) or step.node.operation in DENSE]
+    for k, step in reversed(list(enumerate(tape.steps[: max(weighted, default=0)]))):
         shape = step.local.shape
         if len(shape) in dims and step.node.batch_dim == 0 and shape[2:].numel() > 1:
             return step.node if any(_convolves(before) for before in tape.steps[: k + 1]) else None

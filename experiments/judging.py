@@ -1,0 +1,132 @@
+"""What the scoreboard measures of one method on one network, in plain values, where it can one for each example."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from biasprop.metrics import (
+    class_sensitivity,
+    digit_flip,
+    grid_pointing_game,
+    parameter_randomisation,
+    symmetric_relevance_gain,
+)
+
+from .methods import Method, make_methods
+from .subjects import Subject
+
+__all__ = ["Judged", "flips", "gains", "pointing", "randomisation", "sensitivity"]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A network and how much of it is judged.
+
+    Attributes:
+        subject: the network and its test images.
+        images: for the relevance gain, from everywhere in the test set.
+        patch: side of the squares of the coarser gain.
+        steps: of the relevance gain.
+        sure: so many of these images, those that the network is surest of, make the grids of the pointing game; 0: the
+            network takes no larger images.
+        randomised: images for the randomisation of layers.
+        batch: images at once.
+        seed: of random attributions.
+    """
+
+    subject: Subject
+    images: int
+    patch: int
+    steps: int
+    sure: int
+    randomised: int
+    batch: int
+    seed: int
+
+    def method(self, name: str, model: nn.Module | None = None) -> Method:
+        """Of the network, or of one like it."""
+        subject = self.subject if model is None else replace(self.subject, model=model)
+        return make_methods(subject, [name], seed=self.seed)[name]
+
+    def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Images and all logits."""
+        for x, _ in self.subject.loader(self.batch, self.images, spread=True):
+            yield x, self.subject.model(x).detach()
+
+
+def gains(judged: Judged, name: str) -> dict[str, list[float]]:
+    """Symmetric relevance gains of the predicted class, and how far the attribution is from adding up to its logit.
+
+    Returns:
+        ``gap``, relative to the logit, and the gains by the size of the patches and what replaces a pixel.
+    """
+    method, loader, made = judged.method(name), [], {}
+    gap: list[float] = []
+    for x, logits in judged.batches():
+        target = logits.argmax(1)
+        found = made[x.data_ptr()] = method(x, target)
+        value = logits.gather(1, target[:, None])[:, 0].double()
+        gap += ((found.double().sum((1, 2, 3)) - value).abs() / value.abs()).tolist()
+        loader.append((x, target))
+    measured = {"gap": gap}
+    for size, unit in ((1, "pixels"), (judged.patch, f"{judged.patch} x {judged.patch}")):
+        gain = symmetric_relevance_gain(
+            judged.subject.model, loader, lambda x, _: made[x.data_ptr()], patch=size, steps=judged.steps
+        )
+        measured |= {f"{unit}, {replacement}": values.tolist() for replacement, values in gain.of.items()}
+    return measured
+
+
+def pointing(judged: Judged, name: str) -> list[float]:
+    """Grid pointing game, 2 x 2, of the images that the network is surest of."""
+    batches = list(judged.batches())
+    x, probability = (torch.cat(some) for some in zip(*((x, y.softmax(1)) for x, y in batches), strict=True))
+    sure = probability.amax(1).topk(judged.sure).indices
+    found = grid_pointing_game(x[sure], probability[sure].argmax(1), judged.method(name), seed=judged.seed)
+    return found.share.tolist()
+
+
+def sensitivity(judged: Judged, name: str) -> dict[str, list[float]]:
+    """Correlation of the map of the most likely class with those of the second and of the least likely one."""
+    method, found = judged.method(name), {}
+    pairs = [(x, y.topk(2).indices, y.argmin(1)) for x, y in judged.batches()]
+    for other, loader in (
+        ("second class", [(x, top[:, 0], top[:, 1]) for x, top, _ in pairs]),
+        ("last class", [(x, top[:, 0], last) for x, top, last in pairs]),
+    ):
+        found[other] = class_sensitivity(loader, method, patch=judged.patch).tolist()
+    return found
+
+
+def randomisation(judged: Judged, name: str) -> list[float]:
+    """Correlation of the map with that of the network whose layers are randomised, from the last to the first."""
+    x, logits = next(judged.batches())
+    x, target = x[: judged.randomised], logits[: judged.randomised].argmax(1)
+    model = judged.subject.model
+    made: dict[nn.Module, Method] = {}
+
+    def of(changed: nn.Module) -> Method:
+        """Made once for the network and once for its copy, whose weights change."""
+        if changed not in made:
+            made[changed] = judged.method(name, changed)
+        return made[changed]
+
+    found = parameter_randomisation(model, x, target, of, patch=judged.patch, seed=judged.seed)
+    return found.correlation.tolist()
+
+
+def flips(judged: Judged, name: str, pairs: Any, images: int) -> list[float]:
+    """Digit flip, change of the log-odds, of up to ``images`` images of each pair of classes."""
+    subject = judged.subject
+    x, labels = subject.first(len(subject))
+    method = make_methods(subject, [name], baseline=subject.black, seed=judged.seed)[name]
+    changes = []
+    for source, target in pairs:
+        some = x[labels == source][:images]
+        both = [method(some, torch.full((len(some),), c)) for c in (source, target)]
+        flip = digit_flip(subject.model, some, source, target, both[0], both[1], reference=subject.black.item())
+        changes += flip.change.double().tolist()
+    return changes
