@@ -57,14 +57,13 @@ class Judged:
             yield x, self.subject.model(x).detach()
 
 
-def gains(judged: Judged, name: str) -> dict[str, list[float]]:
+def gains(judged: Judged, method: Method) -> dict[str, list[float]]:
     """Symmetric relevance gains of the predicted class, and how far the attribution is from adding up to its logit.
 
     Returns:
         ``gap``, relative to the logit, and the gains by the size of the patches and what replaces a pixel.
     """
-    method, loader, made = judged.method(name), [], {}
-    gap: list[float] = []
+    loader, made, gap = [], {}, []
     for x, logits in judged.batches():
         target = logits.argmax(1)
         found = made[x.data_ptr()] = method(x, target)
@@ -80,18 +79,18 @@ def gains(judged: Judged, name: str) -> dict[str, list[float]]:
     return measured
 
 
-def pointing(judged: Judged, name: str) -> list[float]:
+def pointing(judged: Judged, method: Method) -> list[float]:
     """Grid pointing game, 2 x 2, of the images that the network is surest of."""
     batches = list(judged.batches())
     x, probability = (torch.cat(some) for some in zip(*((x, y.softmax(1)) for x, y in batches), strict=True))
     sure = probability.amax(1).topk(judged.sure).indices
-    found = grid_pointing_game(x[sure], probability[sure].argmax(1), judged.method(name), seed=judged.seed)
+    found = grid_pointing_game(x[sure], probability[sure].argmax(1), method, seed=judged.seed)
     return found.share.tolist()
 
 
-def sensitivity(judged: Judged, name: str) -> dict[str, list[float]]:
+def sensitivity(judged: Judged, method: Method) -> dict[str, list[float]]:
     """Correlation of the map of the most likely class with those of the second and of the least likely one."""
-    method, found = judged.method(name), {}
+    found = {}
     pairs = [(x, y.topk(2).indices, y.argmin(1)) for x, y in judged.batches()]
     for other, loader in (
         ("second class", [(x, top[:, 0], top[:, 1]) for x, top, _ in pairs]),

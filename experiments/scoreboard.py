@@ -100,10 +100,10 @@ def _measured(study: Study[Config], judged: Judged, board: Board, name: str) -> 
     if made is None:
         return None
     found = dict(made)
-    found["sensitivity"] = study.part(f"{title}: {name}, sensitivity", sensitivity, judged, name)
+    found["sensitivity"] = study.part(f"{title}: {name}, sensitivity", sensitivity, judged, judged.method(name))
     found["randomisation"] = study.part(f"{title}: {name}, randomisation", randomisation, judged, name)
     if judged.sure:
-        found["pointing"] = study.part(f"{title}: {name}, pointing", pointing, judged, name)
+        found["pointing"] = study.part(f"{title}: {name}, pointing", pointing, judged, judged.method(name))
     if isinstance(board.network, Training) and board.network.data == "mnist":
         found["flip"] = study.part(f"{title}: {name}, flip", flips, judged, name, config.pairs, board.images)
     found["curves"] = quality(study, judged.subject, name, board.curves, board.batch)
@@ -112,7 +112,7 @@ def _measured(study: Study[Config], judged: Judged, board: Board, name: str) -> 
 
 def _if_it_runs(judged: Judged, name: str) -> dict[str, list[float]] | None:
     try:
-        return gains(judged, name)
+        return gains(judged, judged.method(name))
     except biasprop.BiaspropError:
         raise
     except (RuntimeError, AssertionError) as error:  # of the libraries compared with
