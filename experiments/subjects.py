@@ -179,6 +179,8 @@ def of_training(training: Training, runs: Path) -> Subject:
     mean, std = data.centre(training.centring)
     x = data.normalised(data.test.images, training.centring)
     bias = "" if training.bias else ", without bias"
+    if training.network == "vgg11" and not training.norm:
+        bias = " without batch norm" + (" and bias" if not training.bias else "")
     model = trained(training, runs)
     flat = next((i for i, module in enumerate(model) if isinstance(module, nn.Flatten)), 0)
     last = max((i for i in range(flat) if isinstance(model[i], nn.ReLU)), default=0)

@@ -29,9 +29,12 @@ def test_numpy_in_and_out():
 @pytest.mark.filterwarnings("ignore")
 def test_quantus_itself():
     quantus = pytest.importorskip("quantus")
-    metric = quantus.Sparseness(disable_warnings=True, display_progressbar=False)
-    scores = metric(
-        small_cnn().float(), X, Y, explain_func=biasprop.quantus_explain, explain_func_kwargs={"sum_channels": True}
-    )
-    assert len(scores) == 3
-    assert np.isfinite(scores).all()
+    model = small_cnn().float()
+    asked = {"explain_func": biasprop.quantus_explain, "explain_func_kwargs": {"sum_channels": True}}
+    quiet = {"disable_warnings": True, "display_progressbar": False}
+    sparse = quantus.Sparseness(**quiet)(model, X, Y, **asked)
+    maps = biasprop.explain(model, torch.from_numpy(X), torch.from_numpy(Y)).map()
+    np.testing.assert_allclose(sparse, [biasprop.gini(one.flatten()).item() for one in maps.abs()], rtol=0.05)
+    flipped = quantus.PixelFlipping(features_in_step=9, perturb_baseline="black", **quiet)(model, X, Y, **asked)
+    assert np.shape(flipped) == (3, 18)  # channels one by one
+    assert np.isfinite(flipped).all()
