@@ -71,7 +71,7 @@ def test_of_several_the_mean(explain, x):
 
 @pytest.mark.parametrize("zero_others", [False, True])
 def test_disjoint_sources_add_up(explain, x, zero_others):
-    """The sources below are told apart, though the table has one row for them."""
+    """The sources below are told apart."""
     whole = explain(x, 1, PAIR, handover=["b", "c"])
     parts = [
         explain(x, 1, PAIR, handover=["b", "c"], sources=some, zero_others=zero_others)
@@ -85,15 +85,24 @@ def test_disjoint_sources_add_up(explain, x, zero_others):
         torch.testing.assert_close(sum(p.bias_attribution for p in parts), whole.bias_attribution)
 
 
-def test_biases_below_are_one_source(explain, x):
-    names = explain(x, 1, handover="c").sources.names
-    assert names == ("a", "b", "c and before", "head") or list(names) == [
-        "a",
-        "b",
-        "c and before",
-        "head",
-    ]  # by the skip
-    assert list(explain(x, 1, handover="auto").sources.names)[-1] == "head"
+@pytest.mark.parametrize("where", ["a", "c", "auto", ["a", "c", "x"]])
+def test_the_sources_are_those_without(explain, x, where, tmp_path):
+    """A hand-over changes where b goes, not where it comes from."""
+    plain, found = explain(x, targets=[3, 1]).sources, explain(x, targets=[3, 1], handover=where)
+    for sources in (found.sources, found.for_target(1).sources, found.example(1).sources):
+        assert sources.names == plain.names
+    torch.testing.assert_close(found.sources.amounts, plain.amounts)
+    torch.testing.assert_close(found.for_target(1).example(1).sources.amounts, plain.amounts[1:, 1])
+    found.save(tmp_path / "e.safetensors")
+    torch.testing.assert_close(biasprop.load(tmp_path / "e.safetensors").sources.amounts, plain.amounts)
+
+
+def test_sources_of_a_model_that_has_changed(explain, x):
+    found = explain(x, 1, handover="c")
+    with torch.no_grad():
+        explain.model.head.bias += 1
+    with pytest.raises(SourceError, match="model has changed"):
+        print(found.sources)
 
 
 def test_several_targets_as_alone(explain, x):

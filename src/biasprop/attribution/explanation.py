@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Self
 
@@ -12,7 +13,9 @@ from ..errors import InputError, SourceError
 from ..propagation import Swept
 from ..report import draw, summarize
 from ..results import (
+    BiasSource,
     Decomposition,
+    Sources,
     Tokenizer,
     enlarged,
     in_patches,
@@ -34,9 +37,11 @@ class Explanation(Decomposition[X]):
     """A complete explanation of ``N`` predictions; see `biasprop.results.Decomposition` for what it holds.
 
     ``again`` runs the sweep once more to hidden tensors; None for one that was loaded, or cut out of another.
+    ``every_source`` gives f(x) and the whole table of bias sources, which a sweep with a hand-over does not meet.
     """
 
     again: "Callable[..., Explanation[Any]] | None" = None
+    every_source: Callable[[], tuple[Tensor, Sequence[BiasSource]]] | None = None
 
     @classmethod
     def of(cls, swept: Swept, rule: Rule, single: bool, again: "Callable[..., Explanation[Any]]") -> Self:
@@ -69,10 +74,30 @@ class Explanation(Decomposition[X]):
         if self.again is None:
             raise SourceError("This explanation was loaded or cut out of a batch and has no model: explain again.")
         hidden = self.again(*names)
-        tolerance = 1e-9 if self.values.dtype == torch.float64 else 1e-4
-        if ((hidden.values - self.values).abs() > tolerance * self.values.abs().max()).any():
-            raise SourceError("The model has changed since this explanation was made: explain again.")
+        self._require_same(hidden.values)
         return hidden
+
+    @property
+    def sources(self) -> Sources:
+        """Table of the bias sources; with a hand-over the same as without, for one more gradient at the first use.
+
+        Raises:
+            SourceError: the model's weights have changed since.
+        """
+        return Sources.outward(self._whole_table, self.axis, self.values)
+
+    @cached_property
+    def _whole_table(self) -> Sequence[BiasSource]:
+        if self.every_source is None:
+            return self.table
+        values, table = self.every_source()
+        self._require_same(values)
+        return table
+
+    def _require_same(self, values: Tensor) -> None:
+        tolerance = 1e-9 if self.values.dtype == torch.float64 else 1e-4
+        if ((values - self.values).abs() > tolerance * self.values.abs().max()).any():
+            raise SourceError("The model has changed since this explanation was made: explain again.")
 
     def map(self, size: int | None = None, at: str | None = None) -> Tensor:
         """A map for people, ``(N, *space)``: the attribution ``w * x + beta`` summed over channels; its sum is kept.
@@ -96,7 +121,8 @@ class Explanation(Decomposition[X]):
         return self.axis.outward(values if size is None else in_patches(values, size))
 
     def _cut(self, cut: Callable[[Tensor], Tensor]) -> Self:
-        return replace(super()._cut(cut), again=None)
+        whole = replace(self, table=self._whole_table, again=None, every_source=None)
+        return super(Explanation, whole)._cut(cut)
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write a safetensors file, atomically; `biasprop.load` reads it back (without the model).

@@ -18,8 +18,10 @@ from ..modes import DEFAULT, Linearization, modes_of, rewrite
 from ..operations import Operations
 from ..processes import require_threads
 from ..propagation import (
+    Functional,
     Network,
     SourceFilter,
+    Tape,
     Target,
     Targets,
     bias_sources,
@@ -30,7 +32,7 @@ from ..propagation import (
     split,
     sweep,
 )
-from ..results import Sources, require_complete
+from ..results import BiasSource, Sources, require_complete
 from ..results.targets import X
 from ..rules import Rule, make_rule, name_of
 from .agreement import require_agreement
@@ -247,7 +249,9 @@ class Explainer:
         again = partial(self._explained, request)
         explanation: Explanation[Any] = Explanation.of(swept, request.settings.rule, single, again)
         where = ", ".join(node.name for node in handover.at)
+        every = partial(self._sources, request) if where else None
         explanation = replace(explanation, rule=request.rule, linearization=str(self.modes), ids=ids, handover=where)
+        explanation = replace(explanation, every_source=every)
         require_complete(explanation)
         self._compare(graph, given, tape.outputs, explanation.magnitude)
         return explanation
@@ -289,13 +293,24 @@ class Explainer:
         The same amounts as in `Explanation.sources`.
         """
         given = self.check(x, additional_forward_args)
+        tape, functional = self._functional(given, target)
+        with _exactly(given):
+            table = Sources.outward(bias_sources(tape, functional), functional.axis, functional.value)
+        self._compare(self.graph(given), given, tape.outputs, table.amounts.abs().sum(-1))
+        return table
+
+    def _sources(self, request: Request) -> tuple[Tensor, list[BiasSource]]:
+        """f(x) of the targets ``(J, N)``, and the whole table that goes with it."""
+        tape, functional = self._functional(request.given, request.target, request.targets)
+        with _exactly(request.given):
+            return functional.value, bias_sources(tape, functional)
+
+    def _functional(self, given: Given, target: Target, targets: Targets = None) -> tuple[Tape, Functional]:
+        """The network linearised at the inputs, and what is explained."""
         graph = self.graph(given)
         with _exactly(given):
             tape = linearize(graph, *self._network(graph, given), self.operations)
-            functional = select(tape, target, last=_last_positions(given))
-            table = Sources.outward(bias_sources(tape, functional), functional.axis, functional.value)
-        self._compare(graph, given, tape.outputs, table.amounts.abs().sum(-1))
-        return table
+            return tape, select(tape, target, targets, _last_positions(given))
 
     def check(self, x: Any, extras: Any = None) -> Given:
         """Inputs and extra arguments, checked; the inputs detached from any graph of the caller's."""

@@ -49,7 +49,7 @@ def write_decomposition(found: Decomposition[Any], path: str | PathLike[str]) ->
         "batch_dims": [p.batch_dim for p in found.parts],
         "inputs": [p.is_input for p in found.parts],
         "single": found.single,
-        "sources": [[s.name, s.operation] for s in found.table],
+        "sources": [[s.name, s.operation] for s in found.sources],
         "rule": found.rule,
         "temperature": None if found.temperature is None else repr(found.temperature),  # JSON knows no infinity
         "target": found.target,

@@ -6,6 +6,7 @@ import torch
 
 from ..errors import CompletenessError
 from .decomposition import Decomposition
+from .sources import Sources
 
 __all__ = ["require_complete"]
 
@@ -18,7 +19,7 @@ def require_complete(explanation: Decomposition[Any]) -> None:
     """
     output = explanation.output
     tolerance = 1e-9 if output.dtype == torch.float64 else 1e-4
-    amounts = explanation.sources.amounts
+    amounts = Sources.outward(explanation.table, explanation.axis, explanation.values).amounts
     size = explanation.magnitude + amounts.abs().sum(-1) + output.abs()
     if not bool(torch.isfinite(size).all()):
         raise CompletenessError(

@@ -33,7 +33,7 @@ class Decomposition(Generic[X]):
         lost: bias that could not reach an input, ``(J, N)``.
         left_out: bias of the sources that were left out, ``(J, N)``.
         past: what of f(x) goes past the hidden tensors, ``(J, N)``.
-        table: the bias sources, with amounts ``(J, N)``.
+        table: the bias sources that the sweep met, with amounts ``(J, N)``; all below a hand-over are one.
         axis: the targets.
         rule: name of the rule.
         temperature: T of the rule; None for a rule that has none.
