@@ -8,8 +8,9 @@
     python -m benchmarks.coverage --no-run --table docs/coverage.md  # the page, from the results there are
 
 Each network has random weights (see ``networks.py``) and explains two examples in float32 and in float64, in each of
-the linearisations. Results are lines of JSON in ``--out``; of the same network, mode and precision the last line
-counts. Asked for tangents, w must be what autograd gives: for ids, at the output of the embedding that reads them.
+the linearisations, and frozen with a hand-over. Results are lines of JSON in ``--out``; of the same network, mode and
+precision the last line counts. Asked for tangents, w must be what autograd gives: for ids, at the output of the
+embedding that reads them.
 Run it from the root of the repository as a module: as a script its name hides the package ``coverage`` from numba.
 """
 
@@ -42,7 +43,8 @@ import biasprop
 from .networks import GROUPS, Network, Subject, build, forward, leading, subjects
 
 DRY = "forward"  # the mode in which nothing is explained
-MODES = ("frozen", "tangent", "half")
+HANDED = "hand-over"  # frozen, handed over at "auto"
+MODES = ("frozen", "tangent", "half", HANDED)
 PRECISIONS = {"float32": torch.float32, "float64": torch.float64}
 EXPLAINED, RUNS = "explained", "runs"
 UNFIT = "the network does not run in this precision"
@@ -59,6 +61,8 @@ class Row:
         status: ``explained``, or why not.
         completeness: the largest completeness error.
         gradient: how far w is from autograd's gradient, relative to it; in tangent mode.
+        handover: where it was handed over, in that mode; empty where there is no such tensor.
+        totals: how far the sums of the parts are from w.x and b without, relative to the magnitudes.
         seconds: of the explanation, without the capture.
     """
 
@@ -74,6 +78,8 @@ class Row:
     parameters: int = 0
     completeness: float | None = None
     gradient: float | None = None
+    handover: str = ""
+    totals: float | None = None
     seconds: float = 0.0
     versions: str = ""
 
@@ -138,6 +144,12 @@ def deviation(network: Network, weight: Any) -> float | None:
     return float((found[0] - gradient).abs().max() / gradient.abs().max().clamp(min=1e-30))
 
 
+def misplaced(network: Network, explainer: Any, explanation: Any) -> float:
+    """How far w.x and b are from those without a hand-over, relative to what is distributed."""
+    plain = explainer(network.x, network.target)
+    return float(((explanation.bias - plain.bias).abs() / plain.magnitude.clamp(min=1e-30)).max())
+
+
 def attempt(network: Network, explainer: Any, row: Row) -> None:
     """One explanation, or in the dry mode a forward pass, written into the row."""
     start = time.perf_counter()
@@ -146,7 +158,11 @@ def attempt(network: Network, explainer: Any, row: Row) -> None:
             forward(network.model, network.x)
             row.status = RUNS
         else:
-            explanation = explainer.linearized(row.mode)(network.x, network.target)
+            if row.mode == HANDED:
+                explanation = explainer(network.x, network.target, handover="auto")
+                row.handover, row.totals = explanation.handover, misplaced(network, explainer, explanation)
+            else:
+                explanation = explainer.linearized(row.mode)(network.x, network.target)
             row.completeness = float(explanation.completeness_error.max())
             row.status = EXPLAINED
         row.seconds = time.perf_counter() - start
@@ -339,7 +355,7 @@ def summary(group: str, networks: Sequence[Sequence[Row]]) -> str:
         of = [[row for row in rows if row.mode == mode] for rows in networks]
         counts.append(f"{sum(bool(rows) and verdict(rows) == 'yes' for rows in of)} of {len(networks)}")
     every = [row for rows in networks for row in rows]
-    return line([group, *counts, worst(every, "completeness"), worst(every, "gradient")])
+    return line([group, *counts, *(worst(every, of) for of in ("completeness", "gradient", "totals"))])
 
 
 def detail(rows: Sequence[Row]) -> str:
@@ -347,10 +363,13 @@ def detail(rows: Sequence[Row]) -> str:
     first = rows[0]
     model = f"`{first.model}`" + (f" ({first.settings})" if first.settings else "")
     shapes = next((row.input for row in rows if row.input), "")
+    handed = next((row for row in rows if row.mode == HANDED), None)
+    where = [] if handed is None else [f"`{handed.handover}`" if handed.handover else "nowhere"]
     answer = verdict(rows)
     answer = answer if len(answer) <= 160 else answer[:160].rsplit(" ", 1)[0] + " …"
     figures = [worst([row for row in rows if row.mode == mode], "completeness") for mode in MODES]
-    return line([first.family, model, shapes, answer, *figures, worst(rows, "gradient")])
+    figures[-1] = " ".join([figures[-1], *(f"at {place}" for place in where)])
+    return line([first.family, model, shapes, answer, *figures, worst(rows, "gradient"), worst(rows, "totals")])
 
 
 def page(rows: Sequence[Row]) -> str:
@@ -361,15 +380,17 @@ def page(rows: Sequence[Row]) -> str:
     networks = {group: of for group, of in networks.items() if of}
     versions = sorted({part for row in rows for part in row.versions.split(", ")})
     gradient = "w off autograd's gradient"
-    heads = ["group", *MODES, "completeness error", gradient]
+    totals = "totals off those without"
+    heads = ["group", *MODES, "completeness error", gradient, totals]
     lines = [
         "# Networks that are explained",
         "",
         "One small network of every family, with random weights, on two examples. The columns of the modes hold the",
         "largest completeness error; the last column compares w with autograd's gradient, relative to it, in tangent",
-        "mode. Pairs are of float32 / float64: – where the network itself does not run in that precision, ? where that",
-        "has not been measured yet. In float64 w may be off by more than 1e-10 where the model itself rounds to single",
-        "precision inside, which autograd's gradient does and the explanation does not. Generated by",
+        "mode, and then the totals of a hand-over at `auto` with the `w.x` and `b` without. Pairs are of float32",
+        "/ float64: – where the network itself does not run in that precision, ? where that has not been measured yet.",
+        "In float64 w may be off by more than 1e-10 where the model itself rounds to single precision inside, which",
+        "autograd's gradient does and the explanation does not. Generated by",
         "`python -m benchmarks.coverage --table docs/coverage.md`, with",
         f"{', '.join(versions)}.",
         "",
@@ -377,7 +398,7 @@ def page(rows: Sequence[Row]) -> str:
         "|---" * len(heads) + "|",
         *(summary(group, list(of.values())) for group, of in networks.items()),
     ]
-    heads = ["family", "model", "input", "explained", *MODES, gradient]
+    heads = ["family", "model", "input", "explained", *MODES, gradient, totals]
     for group, of in networks.items():
         lines += ["", f"## {group}", "", line(heads), "|---" * len(heads) + "|", *map(detail, of.values())]
     return "\n".join(lines) + "\n"

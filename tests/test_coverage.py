@@ -28,3 +28,15 @@ def test_explained_in_every_mode(name, tmp_path):
         assert row.completeness <= BARS[row.precision], row
         if row.mode == "tangent" and row.gradient is not None:
             assert row.gradient < 1e-6, row  # autograd's is of a model that rounds to single precision in its norms
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", ["squeezenet1_1", "resnet18", "mobilenet_v3_small"])
+def test_handed_over(name, tmp_path):
+    subject = next(subject for subject in subjects("torchvision", tmp_path) if subject.name == name)
+    for row in examine(subject, [("hand-over", "float32"), ("hand-over", "float64")]):
+        assert row.status == "explained", row
+        assert row.handover
+        assert row.completeness <= BARS[row.precision], row
+        assert row.totals <= BARS[row.precision], row

@@ -29,10 +29,13 @@ def test_images(folder, run):
 
 
 def test_handover(folder, run):
-    status, _, err = run("explain", "images", *IMAGE, "--handover", "auto", "--save", "-o", "out")
+    status, _, err = run(
+        "explain", "images", *IMAGE, "--handover", "auto", "--rule", "bias1/bias3", "--save", "-o", "out"
+    )
     assert status == 0, err
     loaded = biasprop.load(folder / "out" / "n01_cat.safetensors")
     assert loaded.handover
+    assert loaded.rule == "bias1/bias3"
     plain = run("explain", "images", *IMAGE, "--save", "-o", "plain")
     assert plain[0] == 0
     before = biasprop.load(folder / "plain" / "n01_cat.safetensors")

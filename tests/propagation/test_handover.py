@@ -51,6 +51,14 @@ def test_complete_with_the_same_totals(explain, x, where, rule):
     assert not torch.allclose(found.attribution, plain.attribution)
 
 
+def test_a_pair_as_it_is_printed(explain, x):
+    found = explain(x, 1, PAIR, handover="c")
+    assert found.rule == "bias1/bias3"
+    torch.testing.assert_close(explain(x, 1, found.rule, handover="c").attribution, found.attribution, rtol=0, atol=0)
+    with pytest.raises(RuleError, match="not 3"):
+        explain(x, 1, "bias1/bias2/bias3", handover="c")
+
+
 def test_at_the_input_nothing_changes(explain, x):
     plain = explain(x, 1)
     for where in (None, [], "x", ["x"]):

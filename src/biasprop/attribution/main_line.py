@@ -102,7 +102,7 @@ def explain(
         target: which number of the output: ``"predicted"`` (largest of ``(N, C)``; of a language model the next token),
             an int, a tuple for the trailing dimensions, an index per example, or a callable ``output -> (N,)``.
         rule: ``"bias1"`` (compensation), ``"bias2"`` (equal share), ``"bias3"`` (positive share), or a
-            `biasprop.rules.Rule`; Eq. 15-20 of Wang, Zhou & Bilmes, ICML 2019. A pair: above and below a hand-over.
+            `biasprop.rules.Rule` (Eq. 15-20 of the paper). A pair, or ``"bias1/bias3"``: above and below a hand-over.
         temperature: T of options 1 and 2, in units of the components; > 0. Of a pair, that of the first.
         targets: instead of ``target``, several in one sweep: a list of targets, an ``(N, J)`` tensor of indices (e.g.
             ``logits.topk(5).indices``), or ``"all"`` outputs. The results gain a dimension of J after the batch.
@@ -345,6 +345,8 @@ def rules_of(rule: Rules, temperature: float) -> tuple[Rule, Rule | None]:
     Raises:
         RuleError: there is no such rule, or there are more than two.
     """
+    if isinstance(rule, str) and "/" in rule:
+        rule = tuple(rule.split("/"))  # type: ignore[assignment]
     if not isinstance(rule, tuple):
         return make_rule(rule, temperature), None
     if len(rule) != 2:

@@ -56,7 +56,12 @@ def explain(
     network: ModelOptions,
     text: Texts = None,
     target: Annotated[str, Option(help="Which output: 'predicted' or an index such as 3 or 0,1.")] = "predicted",
-    rule: Annotated[str, Option(help="bias1 (compensation), bias2 (equal share), bias3 (positive share).")] = "bias1",
+    rule: Annotated[
+        str,
+        Option(
+            help="bias1 (compensation), bias2 (equal share), bias3 (positive share); bias1/bias3: below a hand-over."
+        ),
+    ] = "bias1",
     temperature: Annotated[float, Option(help="T of bias1 and bias2.")] = 1.0,
     linearization: Mode = DEFAULT,
     handover: Annotated[
