@@ -48,6 +48,16 @@ def test_the_words_in_three_blocks(made, tmp_path):
     assert contrast(tmp_path / "a.png") > 10
 
 
+def test_one_scale(made):
+    """The same amount has the same colour in every block."""
+    tokenizer, explanation = made
+    axes = explanation.plot(1, tokenizer=tokenizer).axes[:3]
+    scaled = [text.get_text() for axis in axes for text in axis.texts if text.get_text().startswith("+")]
+    words = explanation.tokens.words(tokenizer)[1]
+    kinds = (words.weight_attribution, words.bias_attribution, words.attribution)
+    assert scaled == [f"{max(kind.abs().max().item() for kind in kinds):+.3g}"]
+
+
 def test_long_texts_are_wrapped(made):
     tokenizer, explanation = made
     figure = explanation.plot(1, tokenizer=tokenizer)
@@ -90,9 +100,9 @@ def test_words_that_are_no_formula_no_escape_and_longer_than_a_line(made):
 
 def test_letters_can_be_read_on_their_ground(made):
     tokenizer, explanation = made
-    axis = draw(explanation, tokenizer=tokenizer).axes[2]
-    grounds = [np.array(patch.get_facecolor()[:3]).mean() for patch in axis.patches]
-    letters = [text.get_color() for text in axis.texts[-len(grounds) :]]
+    blocks = draw(explanation, tokenizer=tokenizer).axes[:3]
+    grounds = [np.array(patch.get_facecolor()[:3]).mean() for axis in blocks for patch in axis.patches]
+    letters = [text.get_color() for axis in blocks for text in axis.texts[-len(axis.patches) :]]
     assert "white" in letters
     for ground, colour in zip(grounds, letters, strict=True):
         assert (colour == "white") == (ground < 0.5) or 0.35 < ground < 0.65

@@ -28,9 +28,10 @@ def draw_sources(axis: "Axes", explanation: Decomposition[Any], example: int, mo
     rows = sorted(zip(explanation.sources.names, amounts, strict=True), key=lambda row: -abs(row[1]))
     rest = sum(amount for _, amount in rows[most:])
     more = [(f"{len(rows) - most} others", rest)] if len(rows) > most else []
-    _draw_amounts(axis, [*more, *rows[:most][::-1]], BIAS)
     axis.set_title("where b comes from" if rows else "no bias source")
-    if not rows:
+    if rows:
+        _draw_amounts(axis, [*more, *rows[:most][::-1]], BIAS)
+    else:
         axis.set_axis_off()
 
 

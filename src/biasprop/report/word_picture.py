@@ -29,7 +29,7 @@ Box = tuple[float, int, float]
 def draw_words(
     explanation: Decomposition[Any], text: Tokens, example: int, heading: str, tokenizer: Tokenizer | None
 ) -> "Figure":
-    """Blocks of the same words, one each for ``w * x``, ``beta`` and their sum; the equation and the sources below.
+    """Blocks of the same words for ``w * x``, ``beta`` and their sum, on one scale; the equation and sources below.
 
     Args:
         explanation: of one target.
@@ -49,12 +49,14 @@ def draw_words(
     figure = figure_of(figsize=(WIDTH, total))
     figure.suptitle(plain(heading), fontsize=13, y=1 - 0.6 * MARGIN / total, va="top")
     kinds = (words.weight_attribution, words.bias_attribution, words.attribution)
-    for k, (name, values) in enumerate(zip(NAMES, kinds, strict=True)):
+    blocks = [values.detach().double().cpu().numpy() for values in kinds]
+    limit = max(float(np.abs(values).max(initial=0)) for values in blocks)
+    for k, (name, values) in enumerate(zip(NAMES, blocks, strict=True)):
         bottom = total - above - (k + 1) * height / 72
         axis = figure.add_axes((MARGIN / WIDTH, bottom / total, 1 - 2 * MARGIN / WIDTH, height / 72 / total))
         axis.set(xlim=(0, across), ylim=(height, 0))
         axis.axis("off")
-        _draw_block(axis, name, names, boxes, values.detach().double().cpu().numpy(), letters)
+        _draw_block(axis, name, names, boxes, values, letters, limit, scaled=k == 0 and limit > 0)
     _draw_bars(figure, explanation, example, total)
     return figure
 
@@ -94,14 +96,19 @@ def _laid_out(names: Sequence[str], letters: float, across: float) -> Iterator[B
 
 
 def _draw_block(
-    axis: "Axes", name: str, names: Sequence[str], boxes: Sequence[Box], values: Array, letters: float
+    axis: "Axes",
+    name: str,
+    names: Sequence[str],
+    boxes: Sequence[Box],
+    values: Array,
+    letters: float,
+    limit: float,
+    scaled: bool,
 ) -> None:
-    size = float(np.abs(values).max(initial=0))
-    limit = max(size, np.finfo(float).tiny)
-    colours = require("matplotlib", "plot").colormaps[COLOURS](0.5 + 0.5 * values / limit)
+    colours = require("matplotlib", "plot").colormaps[COLOURS](0.5 + 0.5 * values / max(limit, np.finfo(float).tiny))
     patches = require("matplotlib.patches", "plot")
     axis.text(0, 0.6 * HEAD * letters, f"{name}, sum {values.sum():.4g}", fontsize=11, va="center")
-    if size > 0:
+    if scaled:
         _draw_scale(axis, limit, 0.6 * HEAD * letters)
     for word, (left, line, width), colour in zip(names, boxes, colours, strict=True):
         top = letters * (HEAD + LINE * line)
