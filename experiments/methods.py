@@ -163,7 +163,9 @@ def _integrated_gradients(model: nn.Module, baseline: Tensor | float, steps: int
 
 
 def _deeplift(model: nn.Module, baseline: Tensor | float, x: Tensor, target: Tensor) -> Tensor:
-    """The rescale rule."""
+    """The rescale rule; Captum sees activations that are modules, and without these it is gradient * input."""
+    if not any(isinstance(module, nn.ReLU) for module in model.modules()):
+        raise RuntimeError("Captum's DeepLIFT finds no activation among the modules")
     at = torch.as_tensor(baseline, dtype=x.dtype).expand_as(x[:1])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Captum says that it sets hooks
