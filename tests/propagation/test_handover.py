@@ -158,7 +158,7 @@ def test_there_is_no_gradient_below(explain, x):
 
 def test_saved_and_printed(explain, x, tmp_path):
     found = explain(x, 1, PAIR, handover="auto")
-    assert "(bias1/bias3, frozen, handed over at relu_2)" in str(found)
+    assert "(bias1/bias3, frozen, handed over at relu)" in str(found)
     found.save(tmp_path / "e.safetensors")
     loaded = biasprop.load(tmp_path / "e.safetensors")
     assert str(loaded) == str(found)
@@ -184,7 +184,13 @@ def test_what_is_no_handover(explain, x, options, error, said):
 
 def test_auto_is_the_deepest_layout():
     flat = nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 3))
-    dense = nn.Sequential(nn.Conv1d(2, 3, 3), nn.ReLU(), nn.MaxPool1d(2), nn.Flatten(), nn.Linear(9, 3))
+    dense = nn.Sequential(
+        nn.Conv1d(2, 3, 3), nn.ReLU(), nn.MaxPool1d(2), nn.AdaptiveAvgPool1d(1), nn.Flatten(), nn.Linear(3, 3)
+    )
+    small = nn.Sequential(
+        *(nn.Conv2d(1, 2, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(2, 2, 3, padding=1), nn.ReLU()),
+        *(nn.MaxPool2d(2), nn.Conv2d(2, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8, 3)),
+    )
     deep = nn.Sequential(nn.Conv3d(1, 2, 2), nn.ReLU(), nn.AdaptiveAvgPool3d(1), nn.Flatten(), nn.Linear(2, 3))
     masks = nn.Sequential(nn.Conv2d(1, 2, 3, padding=1), nn.ReLU(), nn.Conv2d(2, 1, 1))
     scores = nn.Sequential(*masks, nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
@@ -193,7 +199,9 @@ def test_auto_is_the_deepest_layout():
     )
     cases = [
         (flat, (6,), ""),
-        (dense, (2, 8), "2"),
+        (dense, (2, 8), "1"),
+        (dense, (2, 24), "2"),
+        (small, (1, 18, 18), "4"),
         (deep, (1, 4, 4, 4), "1"),
         (masks, (1, 6, 6), "1"),
         (scores, (1, 6, 6), "1"),

@@ -25,6 +25,9 @@ __all__ = ["AUTO", "NOWHERE", "Handover", "Split", "hand_over"]
 AUTO = "auto"
 """The deepest tensor below the last weighted layer that is laid out like the input of a convolutional stack."""
 
+PLACES = 7
+"""A tensor must have so many along a signal, and this squared in an image or a volume, to be laid out like the input."""
+
 DENSE = ("linear", "addmm", "mm", "matmul", "bmm", "baddbmm")
 """Operations with weights, beside convolutions."""
 
@@ -110,18 +113,28 @@ def _deepest_layout(tape: Tape) -> Node | None:
 
     Channels first, then space, and behind it no layer that shares its weights between positions: patches that become
     tokens are no such layout, nor are tables, or series that are read row by row. The last weighted layer is always
-    above it: it tells the classes apart, and what it takes away from one counts there.
+    above it: it tells the classes apart, and what it takes away from one counts there. A tensor with fewer than
+    `PLACES`, where an earlier one has more, says too little about where.
     """
     dims = {tape.kept[node].dim() for node in tape.graph.inputs if tape.kept[node].dim() > 2}
     weighted = [k for k, step in enumerate(tape.steps) if _convolves(step) or step.node.operation in DENSE]
+    first = next((k for k, step in enumerate(tape.steps) if _convolves(step)), len(tape.steps))
+    found: list[Step] = []  # from the last one up
     for k, step in reversed(list(enumerate(tape.steps[: max(weighted, default=0)]))):
         shape = step.local.shape
-        if len(shape) in dims and step.node.batch_dim == 0 and shape[2:].numel() > 1:
-            return step.node if any(_convolves(before) for before in tape.steps[: k + 1]) else None
+        laid_out = len(shape) in dims and step.node.batch_dim == 0
+        if laid_out and shape[2:].numel() > 1 and k >= first:
+            found.append(step)
         between = shape[2:] if len(shape) in dims else shape[1:-1]
-        if isinstance(step.local, Stencil) and torch.Size(between).numel() > 1:
+        if not found and isinstance(step.local, Stencil) and torch.Size(between).numel() > 1:
             return None
-    return None
+    enough = [min(PLACES ** min(len(step.local.shape) - 2, 2), _places(found)) for step in found]
+    return next((s.node for s, least in zip(found, enough, strict=True) if s.local.shape[2:].numel() >= least), None)
+
+
+def _places(steps: Sequence[Step]) -> int:
+    """The most that one of them has."""
+    return max(step.local.shape[2:].numel() for step in steps)
 
 
 def _convolves(step: Step) -> bool:
