@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+import biasprop
 from biasprop.metrics import (
     class_sensitivity,
     digit_flip,
@@ -48,8 +50,14 @@ class Judged:
 
     def method(self, name: str, model: nn.Module | None = None) -> Method:
         """Of the network, or of one like it."""
-        subject = self.subject if model is None else replace(self.subject, model=model)
-        return make_methods(subject, [name], seed=self.seed)[name]
+        if model is None or model is self.subject.model:
+            return make_methods(self.subject, [name], seed=self.seed, explain=self.explain)[name]
+        return make_methods(replace(self.subject, model=model), [name], seed=self.seed)[name]
+
+    @cached_property
+    def explain(self) -> biasprop.Explainer:
+        """One for all, as the capture takes longest."""
+        return biasprop.Explainer(self.subject.model)
 
     def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Images and all logits."""
@@ -121,7 +129,7 @@ def flips(judged: Judged, name: str, pairs: Any, images: int) -> list[float]:
     """Digit flip, change of the log-odds, of up to ``images`` images of each pair of classes."""
     subject = judged.subject
     x, labels = subject.first(len(subject))
-    method = make_methods(subject, [name], baseline=subject.black, seed=judged.seed)[name]
+    method = make_methods(subject, [name], subject.black, judged.seed, judged.explain)[name]
     changes = []
     for source, target in pairs:
         some = x[labels == source][:images]

@@ -79,7 +79,11 @@ COLOURS = {
 
 
 def make_methods(
-    subject: Subject, names: Sequence[str], baseline: Tensor | float = 0.0, seed: int = 0
+    subject: Subject,
+    names: Sequence[str],
+    baseline: Tensor | float = 0.0,
+    seed: int = 0,
+    explain: biasprop.Explainer | None = None,
 ) -> dict[str, Method]:
     """The methods by name, for one network.
 
@@ -88,8 +92,9 @@ def make_methods(
         names: keys of `LABELS`.
         baseline: of integrated gradients and DeepLIFT, broadcastable to x.
         seed: of what is drawn at random.
+        explain: an explainer of the network, which has captured it already.
     """
-    explain = biasprop.Explainer(subject.model)
+    explain = explain or biasprop.Explainer(subject.model)
     return {name: _method(name, subject, explain, baseline, torch.Generator().manual_seed(seed)) for name in names}
 
 

@@ -328,16 +328,21 @@ EXPERIMENT = Experiment(
     smoke=Config(
         boards=(
             Board(
+                MNIST,
+                images=8,
+                randomised=1,
+                batch=4,
+                curves=4,
+                methods=("random", "w*x", "ig50", "smoothgrad", "deeplift", "gradcam", "lrp", "lrp-flat", *OURS),
+            ),
+            Board(
                 RESNET20,
                 images=8,
                 sure=8,
                 randomised=1,
                 batch=4,
                 curves=4,
-                methods=("random", "w*x", "ig50", "gradcam", "lrp", *OURS),
-            ),
-            Board(
-                MNIST, images=4, randomised=1, batch=4, curves=4, methods=("random", "w*x", "smoothgrad", "deeplift")
+                methods=("w*x+bias1", "deeplift", "handover"),
             ),
         ),
         steps=2,

@@ -26,7 +26,7 @@ AUTO = "auto"
 """The deepest tensor below the last weighted layer that is laid out like the input of a convolutional stack."""
 
 PLACES = 7
-"""A tensor must have so many along a signal, and this squared in an image or a volume, to be laid out like the input."""
+"""So many places along a signal, squared in an image or a volume, must a tensor have to be laid out like the input."""
 
 DENSE = ("linear", "addmm", "mm", "matmul", "bmm", "baddbmm")
 """Operations with weights, beside convolutions."""
