@@ -105,6 +105,14 @@ def test_the_sources_are_those_without(explain, x, where, tmp_path):
     torch.testing.assert_close(biasprop.load(tmp_path / "e.safetensors").sources.amounts, plain.amounts)
 
 
+def test_the_sources_above_a_cut(explain, x):
+    """What lies below the hidden tensors is no source of the bias that reaches them."""
+    at = explain(x, 1, handover="c").at("a")
+    assert at.completeness_error.max() < 1e-13
+    assert "a" not in at.sources.names
+    assert at.sources.names[-1] == "head"
+
+
 def test_sources_of_a_model_that_has_changed(explain, x):
     found = explain(x, 1, handover="c")
     with torch.no_grad():

@@ -84,7 +84,7 @@ def select(
     if not value.isfinite().all():
         raise InputError("The network's output is not finite on this input: there is nothing to explain.")
     axis = TargetAxis(tuple(one.chosen for one in found), several=targets is not None)
-    shares = [one.probability for one in found if one.probability is not None]
+    shares = [one.probability for one in found if one.probability is not None and one.probability.isfinite().all()]
     return Functional(value, gradients, intercept, axis, torch.stack(shares) if len(shares) == len(found) else None)
 
 

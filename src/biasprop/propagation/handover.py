@@ -128,13 +128,10 @@ def _deepest_layout(tape: Tape) -> Node | None:
         between = shape[2:] if len(shape) in dims else shape[1:-1]
         if not found and isinstance(step.local, Stencil) and torch.Size(between).numel() > 1:
             return None
-    enough = [min(PLACES ** min(len(step.local.shape) - 2, 2), _places(found)) for step in found]
-    return next((s.node for s, least in zip(found, enough, strict=True) if s.local.shape[2:].numel() >= least), None)
-
-
-def _places(steps: Sequence[Step]) -> int:
-    """The most that one of them has."""
-    return max(step.local.shape[2:].numel() for step in steps)
+    spaces = [step.local.shape[2:] for step in found]
+    most = max((space.numel() for space in spaces), default=0)
+    enough = (space.numel() >= min(PLACES ** min(len(space), 2), most) for space in spaces)
+    return next((step.node for step, is_enough in zip(found, enough, strict=True) if is_enough), None)
 
 
 def _convolves(step: Step) -> bool:
