@@ -27,6 +27,7 @@ MODULES = {
     "x4": "x4_contrast",
     "x5": "x5_prior",
     "t1": "t1_transformers",
+    "h1": "h1_rules",
     "scoreboard": "scoreboard",
 }
 

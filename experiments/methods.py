@@ -1,14 +1,21 @@
-"""The attribution methods that are compared, for the target class of each example; all give tensors like x."""
+"""The attribution methods that are compared, for the target class of each example.
+
+All give tensors like x ``(N, C, H, W)``; where a method knows no channels they have equal parts.
+"""
 
 import time
 import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
 from statistics import median
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
-from captum.attr import DeepLift, IntegratedGradients
+import zennit.attribution
+import zennit.canonizers
+import zennit.composites
+from captum.attr import DeepLift, InputXGradient, IntegratedGradients, LayerAttribution, LayerGradCam, NoiseTunnel
 from torch import Tensor, nn
 
 import biasprop
@@ -17,6 +24,9 @@ from biasprop.report import BIAS, TOTAL, WEIGHT
 from .subjects import Subject
 
 __all__ = ["COLOURS", "LABELS", "Method", "costs", "make_methods"]
+
+FLAT = biasprop.rules.Compensation(temperature=1e30)
+"""Equal shares of all components."""
 
 Method = Callable[[Tensor, Tensor], Tensor]
 """From inputs ``(N, C, H, W)`` and target classes ``(N,)`` to attributions like the inputs."""
@@ -39,25 +49,44 @@ LABELS = {
     "w*x+bias2": "w*x + beta, bias2",
     "w*x+bias3": "w*x + beta, bias3",
     "xgradient": "X-Gradient",
+    "smoothgrad": "SmoothGrad * input",
+    "gradcam": "Grad-CAM",
+    "lrp": "LRP epsilon-plus",
+    "lrp-flat": "LRP epsilon-plus-flat",
+    "half": "half: w*x (as AttnLRP)",
+    "frozen": "frozen: w*x (as CP-LRP)",
+    "handover": "hand-over, bias1",
+    "handover-3": "hand-over, bias1 / bias3",
+    "handover-flat": "hand-over, bias1 / flat",
+    "at": "at= the hand-over, enlarged",
+    "mixture": "hand-over and at=, mean",
 }
 
 COLOURS = {
     name: colour
     for names, colour in (
         (("random",), "#bbbbbb"),
-        (("gradient", "w*x", "eg1"), WEIGHT),
-        (("ig5", "ig10", "ig50", "ig128", "deeplift", "fullgrad"), "#999999"),
+        (("gradient", "w*x", "eg1", "half", "frozen"), WEIGHT),
+        (("ig5", "ig10", "ig50", "ig128", "smoothgrad"), "#999999"),
+        (("deeplift", "fullgrad", "gradcam", "lrp", "lrp-flat"), "#999999"),
         (("bias1", "bias2", "bias3"), BIAS),
-        (("w*x+bias1", "w*x+bias2", "w*x+bias3"), TOTAL),
+        (("w*x+bias1", "w*x+bias2", "w*x+bias3", "handover", "handover-3", "handover-flat", "at", "mixture"), TOTAL),
         (("xgradient",), "#b2182b"),
     )
     for name in names
 }
 """Ours in the colours of its terms, the others in grey."""
 
+VALUES = 2**20
+"""So many values of x at once: photos are four times as fast in batches that caches hold."""
+
 
 def make_methods(
-    subject: Subject, names: Sequence[str], baseline: Tensor | float = 0.0, seed: int = 0
+    subject: Subject,
+    names: Sequence[str],
+    baseline: Tensor | float = 0.0,
+    seed: int = 0,
+    explain: biasprop.Explainer | None = None,
 ) -> dict[str, Method]:
     """The methods by name, for one network.
 
@@ -66,8 +95,9 @@ def make_methods(
         names: keys of `LABELS`.
         baseline: of integrated gradients and DeepLIFT, broadcastable to x.
         seed: of what is drawn at random.
+        explain: an explainer of the network, which has captured it already.
     """
-    explain = biasprop.Explainer(subject.model)
+    explain = explain or biasprop.Explainer(subject.model)
     return {name: _method(name, subject, explain, baseline, torch.Generator().manual_seed(seed)) for name in names}
 
 
@@ -76,6 +106,7 @@ def _method(
 ) -> Method:
     model = subject.model
     rule = name.removeprefix("w*x+")
+    below: dict[str, Any] = {"handover": "bias1", "handover-3": "bias3", "handover-flat": FLAT}
     match name:
         case "random":
             return lambda x, target: torch.rand(x.shape, generator=generator) * 2 - 1
@@ -95,6 +126,21 @@ def _method(
             return lambda x, target: explain(x, target, rule).bias_attribution
         case "w*x+bias1" | "w*x+bias2" | "w*x+bias3":
             return lambda x, target: explain(x, target, rule).attribution
+        case "half" | "frozen":
+            linear = explain.linearized(cast(Any, name))
+            return lambda x, target: linear(x, target).weight_attribution
+        case "handover" | "handover-3" | "handover-flat":
+            return lambda x, target: explain(x, target, ("bias1", below[name]), handover="auto").attribution
+        case "at":
+            return partial(_enlarged, explain)
+        case "mixture":
+            return partial(_mixture, explain)
+        case "smoothgrad":
+            return partial(_smooth_gradient, model)
+        case "gradcam":
+            return partial(_gradcam, model, subject.layer)
+        case "lrp" | "lrp-flat":
+            return partial(_relevance, model, name)
         case "xgradient":
             return biasprop.XGradient(model).attribute
     raise biasprop.InputError(f"There is no method {name!r}; there are {', '.join(LABELS)}.")
@@ -118,18 +164,69 @@ def _integrated_gradients(model: nn.Module, baseline: Tensor | float, steps: int
     """Midpoints; Gauss-Legendre for 128 steps, as in the paper of X-Gradient."""
     method = "gausslegendre" if steps == 128 else "riemann_middle"
     at = torch.as_tensor(baseline, dtype=x.dtype).expand_as(x[:1])
+    batch = max(len(x), min(256, VALUES // x[0].numel()))
     found: Tensor = IntegratedGradients(model).attribute(
-        x, at, target, n_steps=steps, method=method, internal_batch_size=max(len(x), 256)
+        x, at, target, n_steps=steps, method=method, internal_batch_size=batch
     )
     return found.detach().to(x.dtype)
 
 
 def _deeplift(model: nn.Module, baseline: Tensor | float, x: Tensor, target: Tensor) -> Tensor:
-    """The rescale rule."""
+    """The rescale rule; Captum sees activations that are modules, and without these it is gradient * input."""
+    if not any(isinstance(module, nn.ReLU) for module in model.modules()):
+        raise RuntimeError("Captum's DeepLIFT finds no activation among the modules")
     at = torch.as_tensor(baseline, dtype=x.dtype).expand_as(x[:1])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Captum says that it sets hooks
         found: Tensor = DeepLift(model).attribute(x, at, target)
+    return found.detach()
+
+
+def _enlarged(explain: biasprop.Explainer, x: Tensor, target: Tensor) -> Tensor:
+    """The complete attribution to the tensor of the hand-over, laid over the image."""
+    made: Any = explain(x, target, handover="auto")
+    return _over_channels(made.map(at=made.handover), x)
+
+
+def _mixture(explain: biasprop.Explainer, x: Tensor, target: Tensor) -> Tensor:
+    """The mean of two complete maps is complete."""
+    made: Any = explain(x, target, ("bias1", "bias3"), handover="auto")
+    return (made.attribution + _over_channels(made.map(at=made.handover), x)) / 2  # type: ignore[no-any-return]
+
+
+def _over_channels(values: Tensor, x: Tensor) -> Tensor:
+    """A map ``(N, H, W)`` as a tensor like x."""
+    return values[:, None].expand_as(x) / x.shape[1]
+
+
+def _smooth_gradient(model: nn.Module, x: Tensor, target: Tensor, samples: int = 50, noise: float = 0.15) -> Tensor:
+    """The noise is a share of the range of the inputs (Smilkov et al. 2017)."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        size = noise * float(x.max() - x.min())
+        batch = max(1, min(5, VALUES // x.numel()))
+        found: Tensor = NoiseTunnel(InputXGradient(model)).attribute(
+            x, nt_samples=samples, nt_samples_batch_size=batch, stdevs=size, target=target
+        )
+    return found.detach()
+
+
+def _gradcam(model: nn.Module, layer: str, x: Tensor, target: Tensor) -> Tensor:
+    """Signed, which orders all of the image; enlarged (Selvaraju et al. 2017)."""
+    found = LayerGradCam(model, model.get_submodule(layer)).attribute(x, target).detach()
+    return _over_channels(LayerAttribution.interpolate(found, tuple(x.shape[2:]), "bilinear")[:, 0], x)
+
+
+def _relevance(model: nn.Module, name: str, x: Tensor, target: Tensor) -> Tensor:
+    """Layer-wise relevance propagation of the logit by zennit, batch norms merged where they follow in sequence."""
+    composite = zennit.composites.EpsilonPlusFlat if name == "lrp-flat" else zennit.composites.EpsilonPlus
+    rules = composite(canonizers=[zennit.canonizers.SequentialMergeBatchNorm()])
+
+    def start(output: Tensor) -> Tensor:
+        return torch.zeros_like(output).scatter(1, target[:, None], output.gather(1, target[:, None]))
+
+    with zennit.attribution.Gradient(model, rules) as attributor:
+        found: Tensor = attributor(x.detach().requires_grad_(), start)[1]
     return found.detach()
 
 

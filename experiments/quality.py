@@ -33,7 +33,7 @@ def _quality(subject: Subject, name: str, images: int, batch: int, seed: int) ->
         """Both metrics ask for the same attributions."""
         return made[x.data_ptr()]
 
-    curves = keep_and_remove(subject.model, loader, again)
-    shown = insertion_and_deletion(subject.model, loader, again)
+    curves = keep_and_remove(subject.scorer, loader, again)
+    shown = insertion_and_deletion(subject.scorer, loader, again)
     areas = (curves.kpm, curves.knm, curves.kam, curves.ram, shown.insertion_area, shown.deletion_area)
     return dict(zip(METRICS, areas, strict=True))

@@ -1,42 +1,30 @@
 """T1: maps of transformers: which patches or tokens a prediction rests on, and how much of it is bias in each mode."""
 
 from dataclasses import dataclass, replace
+from functools import partial
 from statistics import median
 from time import perf_counter
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
-from matplotlib import colormaps
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 from torch import Tensor
 
 import biasprop
+from biasprop.metrics import erasure
 from biasprop.progress import track
-from biasprop.report import COLOURS
 
 from .intervals import mean_interval
-from .maps import Array, picture_of, scale_bar, size_of
-from .players import VALUES, ImagePlayers, Players, TokenPlayers, areas, gradient, integrated_gradients
+from .maps import Array
+from .players import VALUES, ImagePlayers, TokenPlayers, areas, gradient
 from .sentences import Sentences, encoded, fine_tuned, read_sentences, tokenizer_of
 from .study import Experiment, Outcome, Study
 from .subjects import CIFAR_VIT, FASHION_VIT, Source, Subject
 from .training import accuracy
+from .transformer_maps import RULES, Case, make_maps, predicted
+from .transformer_pictures import show
 
 __all__ = ["EXPERIMENT"]
-
-MODES: tuple[Literal["tangent", "half", "frozen"], ...] = ("tangent", "half", "frozen")
-RULES = ("bias1", "bias2", "bias3")
-SHOWN = {
-    "gradient * input": "gradient\n* input",
-    "IG": "integrated\ngradients",
-    "frozen: w*x": "frozen\nw*x",
-    "frozen: w*x + beta, bias1": "frozen\nw*x + beta",
-}
-"""Of the pictures; IG from the first baseline."""
-
 
 PAIRS = (
     ("tangent: w*x + beta, bias1", "gradient * input"),
@@ -73,23 +61,6 @@ class Config:
     repetitions: int = 3
 
 
-@dataclass(frozen=True)
-class Case:
-    """A network, its examples and their classes, and how it came to be."""
-
-    title: str
-    players: Players
-    labels: Tensor
-    facts: dict[str, Any]
-    subject: Subject | None = None
-
-    @property
-    def explainers(self) -> dict[str, biasprop.Explainer]:
-        """One for each mode."""
-        frozen = biasprop.Explainer(self.players.model, check="once")
-        return {mode: frozen.linearized(mode) for mode in MODES}
-
-
 def run(study: Study[Config]) -> Outcome:
     """Areas of all methods on all networks, the bias in all modes, and what they cost."""
     config = study.config
@@ -108,7 +79,11 @@ def run(study: Study[Config]) -> Outcome:
             "modes": _modes([part["modes"] for part in parts]),
             "cost": study.part(f"{case.title}: cost", _costs, case, explainers, config),
         }
-        _show(outcome, case, explainers, config)
+        if isinstance(case.players, TokenPlayers):
+            arguments = (case.players, explainers, config, study.seed)
+            erased = study.part(f"{case.title}: erasure", _erased, *arguments)
+            outcome.figures["networks"][case.title]["erasure"] = _summary_of_erasure(erased)
+        show(outcome, case, explainers["frozen"], config.shown, config.ig)
     return outcome
 
 
@@ -156,8 +131,8 @@ def _measured(
     case: Case, explainers: dict[str, biasprop.Explainer], batch: Any, config: Config, seed: int
 ) -> dict[str, Any]:
     """Areas of every method on a batch, and the bias of every mode, per example."""
-    players, target = case.players, _predicted(case.players, batch)
-    found, modes = _maps(players, explainers, batch, target, config.ig)
+    players, target = case.players, predicted(case.players, batch)
+    found, modes = make_maps(players, explainers, batch, target, config.ig)
     scores = {name: players.scores(values) for name, values in found.items()}
     some = next(iter(scores.values()))
     scores = {"random": torch.rand(some.shape, generator=torch.Generator().manual_seed(seed))} | scores
@@ -174,31 +149,36 @@ def _measured(
     return {"areas": measured, "modes": modes}
 
 
+def _erased(
+    players: TokenPlayers, explainers: dict[str, biasprop.Explainer], config: Config, seed: int
+) -> dict[str, Any]:
+    """ERASER's two numbers of every method and replacement, per example: 1, 5, 10, 20, 50 % of the tokens."""
+    found: dict[str, Any] = {}
+    for i, batch in enumerate(track(players.batches(config.batch), "erasure")):
+        target, there = predicted(players, batch), players.present(batch)
+        maps, _ = make_maps(players, explainers, batch, target, config.ig)
+        scores = {name: players.scores(values) for name, values in maps.items()}
+        scores["random"] = torch.rand(there.shape, generator=torch.Generator().manual_seed(seed + i))
+        for name, score in scores.items():
+            for where in players.replacements:
+                kept = found.setdefault(name, {}).setdefault(where, {"comprehensiveness": [], "sufficiency": []})
+                made = erasure(partial(_probability, players, batch, target, where), score, there)
+                for key, values in kept.items():
+                    values += getattr(made, key).tolist()
+    return {"random": found.pop("random")} | found
+
+
 @torch.no_grad()
-def _predicted(players: Players, batch: Any) -> Tensor:
-    return players.output(batch, players.features(batch)).argmax(1)
+def _probability(players: TokenPlayers, batch: Any, target: Tensor, where: str, shown: Tensor) -> Tensor:
+    return VALUES["probability"](players.logits(batch, shown, where), target)
 
 
-def _maps(
-    players: Players, explainers: dict[str, biasprop.Explainer], batch: Any, target: Tensor, steps: int
-) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The map of every method by name, and of every mode the bias and whether the explanation is complete."""
-    features = players.features(batch)
-    maps = {"gradient * input": features * gradient(players, batch, features, target)}
-    for name, baseline in players.baselines(batch).items():
-        maps[f"IG, {steps} steps, from {name}"] = integrated_gradients(players, batch, target, baseline, steps)
-    modes: dict[str, Any] = {}
-    for mode, explain in explainers.items():
-        for rule in RULES if mode == "frozen" else RULES[:1]:
-            made: Any = explain(batch, target, rule)
-            if mode != "tangent" and rule == "bias1":  # in tangent mode it is the gradient times the input
-                maps[f"{mode}: w*x"] = made.weight_attribution
-            maps[f"{mode}: w*x + beta, {rule}"] = made.attribution
-            row = modes.setdefault(mode, {"share": (made.bias / made.output).tolist(), "unattributed": [], "error": []})
-            row["unattributed"] += made.unattributed.abs().tolist()
-            row["error"] += made.completeness_error.tolist()
-            row["output"] = made.output.tolist()
-    return maps, modes
+def _summary_of_erasure(found: dict[str, Any]) -> dict[str, Any]:
+    """Means with their intervals, by method, and by replacement and number."""
+    return {
+        name: {f"{key}, {where}": mean_interval(v) for where, both in row.items() for key, v in both.items()}
+        for name, row in found.items()
+    }
 
 
 def _summary(parts: list[dict[str, Any]]) -> dict[str, Any]:
@@ -247,7 +227,7 @@ def _modes(parts: list[dict[str, Any]]) -> dict[str, Any]:
 def _costs(case: Case, explainers: dict[str, biasprop.Explainer], config: Config) -> dict[str, Any]:
     """Time of each mode and rule in gradients: medians of interleaved repetitions in this process, after a warm-up."""
     players, batch = case.players, case.players.batches(config.batch)[0]
-    target, features = _predicted(players, batch), players.features(batch)
+    target, features = predicted(players, batch), players.features(batch)
     times: dict[str, list[float]] = {}
     for repetition in range(config.repetitions + 1):
         timed: dict[str, Any] = {"a gradient": lambda: gradient(players, batch, features, target)}
@@ -265,117 +245,6 @@ def _costs(case: Case, explainers: dict[str, biasprop.Explainer], config: Config
     return per | {name: value / unit for name, value in medians.items()}
 
 
-def _show(outcome: Outcome, case: Case, explainers: dict[str, biasprop.Explainer], config: Config) -> None:
-    """A picture of the first examples, of images one for each class."""
-    players = case.players
-    if case.subject is not None:
-        assert isinstance(players, ImagePlayers)
-        classes = case.labels.tolist()
-        chosen = sorted(classes.index(label) for label in sorted(set(classes))[: config.shown])
-        outcome.show(
-            case.subject, case.subject.slug, _images_and_maps(case.subject, players.x[chosen], case, explainers, config)
-        )
-        return
-    batch = players.batches(config.shown)[0]
-    outcome.pictures["minilm_sst_2"] = _sentences_and_maps(players, batch, case, explainers, config)
-
-
-def _pictured(
-    players: Players, explainers: dict[str, biasprop.Explainer], batch: Any, config: Config
-) -> tuple[dict[str, Tensor], Tensor]:
-    """The maps of the picture by their labels, and the predicted classes."""
-    target = _predicted(players, batch)
-    maps, _ = _maps(players, {"frozen": explainers["frozen"]}, batch, target, config.ig)
-    first = next(name for name in maps if name.startswith("IG"))
-    return {label: maps[first if name == "IG" else name] for name, label in SHOWN.items()}, target
-
-
-def _images_and_maps(
-    subject: Subject, x: Tensor, case: Case, explainers: dict[str, biasprop.Explainer], config: Config
-) -> Figure:
-    """A column per image: the image and, below it, the sums of its maps in each patch, on the image in grey."""
-    maps, target = _pictured(case.players, explainers, x, config)
-    figure = Figure(figsize=(1.5 * len(x) + 1.2, 1.5 * (1 + len(maps)) + 1.1), layout="constrained")
-    axes = figure.subplots(1 + len(maps), len(x), squeeze=False)
-    for i, column in enumerate(axes.T):
-        picture = picture_of(subject, x[i])
-        column[0].imshow(picture, cmap="gray_r" if picture.ndim == 2 else None, vmin=0, vmax=1)
-        column[0].set_title(f'"{subject.name(int(target[i]))}"', fontsize=11)
-        for axis, values in zip(column[1:], maps.values(), strict=True):
-            axis.imshow(_on_grey(case.players.scores(values[i : i + 1]).double().numpy(), picture))
-    for axis, label in zip(axes[:, 0], ("image", *maps), strict=True):
-        axis.set_ylabel(label, rotation=0, ha="right", va="center", fontsize=11)
-    for axis in axes.flat:
-        axis.set(xticks=[], yticks=[])
-        axis.spines[:].set_visible(False)
-    scale_bar(figure, axes, "sum in a patch, over the map's size; red adds to the logit, blue takes away")
-    figure.suptitle(f"{case.title}: maps of the predicted class", fontsize=14)
-    return figure
-
-
-def _on_grey(scores: Array, picture: Array) -> Array:
-    """The colour of every patch, times the image in light grey: ``(1, P)`` and ``(H, W)`` or ``(H, W, 3)``."""
-    grey = 1 - picture if picture.ndim == 2 else picture.mean(2)
-    side = round(scores.size**0.5)
-    values = np.clip(scores / size_of(scores), -1, 1).reshape(side, side)
-    of_pixels = values.repeat(len(grey) // side, 0).repeat(grey.shape[1] // side, 1)
-    colours = np.asarray(colormaps[COLOURS]((of_pixels + 1) / 2))[..., :3]
-    return np.asarray(colours * (0.65 + 0.35 * grey[..., None]))
-
-
-def _sentences_and_maps(
-    players: Players, batch: Any, case: Case, explainers: dict[str, biasprop.Explainer], config: Config
-) -> Figure:
-    """A block of lines per sentence, a line per method, the words on the colour of their tokens."""
-    assert isinstance(players, TokenPlayers)
-    maps, target = _pictured(players, explainers, batch, config)
-    there = players.present(batch)
-    scores = {label.replace("\n", " "): players.scores(values).double() for label, values in maps.items()}
-    figure = Figure(figsize=(14, 0.32 * len(target) * (len(scores) + 1) + 1.3), layout="constrained")
-    axis = figure.subplots()
-    line = 0.0
-    widest = 0.0
-    for i in range(len(target)):
-        tokens = players.tokenizer.convert_ids_to_tokens(batch["input_ids"][i][there[i]])
-        for label, score in scores.items():
-            values = score[i][there[i]].numpy()
-            widest = max(widest, _line_of_tokens(axis, line, tokens, values / size_of(values)))
-            axis.text(-1, line, label, ha="right", va="center", fontsize=9)
-            line += 1
-        said = ("negative", "positive")[int(target[i])]
-        axis.text(-19, line - (len(scores) + 1) / 2, f'"{said}"', ha="right", va="center", fontsize=11)
-        line += 0.8
-    axis.set(xlim=(-27, widest), ylim=(line - 0.8, -0.8))
-    axis.axis("off")
-    scale_bar(figure, axis, "each map divided by its own size; red adds to the logit, blue takes away")
-    figure.suptitle(f"{case.title}: maps of the predicted class", fontsize=14)
-    return figure
-
-
-def _line_of_tokens(axis: Axes, line: float, tokens: list[str], values: Array) -> float:
-    """Draw them, each as wide as it has letters; where the line ends."""
-    x = 0.0
-    for token, value in zip(tokens, values, strict=True):
-        word = token.removeprefix("##")
-        x += 0.3 * (word == token)  # parts of a word touch
-        width = len(word) + 0.8
-        shade = colormaps[COLOURS](float(np.clip(value, -1, 1) + 1) / 2)
-        axis.add_patch(Rectangle((x, line - 0.44), width, 0.88, color=shade, linewidth=0))
-        dark = float(np.dot(shade[:3], (0.299, 0.587, 0.114))) < 0.5
-        axis.text(
-            x + width / 2,
-            line,
-            word.replace("$", r"\$"),
-            ha="center",
-            va="center",
-            fontsize=9,
-            family="monospace",
-            color="white" if dark else "black",
-        )
-        x += width
-    return x
-
-
 def report(figures: dict[str, Any]) -> str:
     """For the results page."""
     lines = [
@@ -391,6 +260,8 @@ def report(figures: dict[str, Any]) -> str:
     ]
     for title, row in figures["networks"].items():
         lines += [*_gains(title, row), ""]
+        if "erasure" in row:
+            lines += [*_table_of_erasure(row["erasure"]), ""]
     return "\n".join([*lines, *_table_of_modes(figures), "", _verdict(figures), "", _limits(figures)])
 
 
@@ -415,6 +286,26 @@ def _gains(title: str, row: dict[str, Any]) -> list[str]:
         values = [found[column] for column in columns]
         cells = [f"{mean:+.3f} ({low:+.3f} to {high:+.3f})" for mean, low, high in values]
         lines.append(f"| *{name}* | {' | '.join(cells)} |")
+    return lines
+
+
+def _table_of_erasure(rows: dict[str, Any]) -> list[str]:
+    columns = list(next(iter(rows.values())))
+    lines = [
+        "ERASER (DeYoung et al., ACL 2020), the mean over 1, 5, 10, 20 and 50 % of the tokens: by how much the "
+        "probability falls without the first tokens (comprehensiveness: higher is better), and with them alone "
+        "(sufficiency: lower is better).",
+        "",
+        f"| method | {' | '.join(columns)} |",
+        f"|---|{'---|' * len(columns)}",
+    ]
+    best = {key: (max if key.startswith("compr") else min)(row[key][0] for row in rows.values()) for key in columns}
+    for name, row in rows.items():
+        marks = ["**" * (row[key][0] == best[key]) for key in columns]
+        cells = [
+            f"{m}{row[k][0]:.3f}{m} ({row[k][1]:.3f} to {row[k][2]:.3f})" for m, k in zip(marks, columns, strict=True)
+        ]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
     return lines
 
 

@@ -116,6 +116,8 @@ def test_maps_of_sentences(tmp_path, monkeypatch):
     row = read_results(tmp_path, "t1")["figures"]["networks"]["MiniLM, SST-2"]
     assert row["count"] == 4
     assert row["modes"]["frozen"]["completeness error, largest"] < 1e-5
+    assert row["erasure"].keys() == row["methods"].keys()
+    assert all(low <= mean <= high for found in row["erasure"].values() for mean, low, high in found.values())
     assert (tmp_path / "t1-minilm_sst_2.png").exists()
     written = []
 
