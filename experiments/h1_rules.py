@@ -6,9 +6,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor
 
 import biasprop
+from biasprop.report import GREY, TOTAL
 
 from .intervals import mean_interval
 from .judging import Judged, gains, pointing, sensitivity
@@ -107,6 +109,7 @@ def run(study: Study[Config]) -> Outcome:
         for name, method in _methods(explain, board).items():
             rows[name] = study.part(f"{subject.title}: {name}", _judged, judged, method)
         outcome.figures["networks"][subject.title] = {"images": board.images, "methods": rows}
+    outcome.pictures["rules"] = _draw(outcome.figures)
     return outcome
 
 
@@ -145,6 +148,29 @@ def _judged(judged: Judged, method: Method) -> dict[str, Any]:
     if judged.sure and judged.sure <= judged.images:
         found["pointing"] = mean_interval(pointing(judged, method))
     return found
+
+
+def _draw(figures: dict[str, Any]) -> Figure:
+    """A row per method, a column per network: the gain in each setting, and their mean."""
+    networks = figures["networks"]
+    names = list(dict.fromkeys(name for found in networks.values() for name in found["methods"]))
+    figure = Figure(figsize=(3.2 * len(networks) + 3.4, 0.3 * len(names) + 1.6), layout="constrained")
+    axes = figure.subplots(1, len(networks), sharey=True, squeeze=False)[0]
+    for axis, (title, found) in zip(axes, networks.items(), strict=True):
+        for name, row in found["methods"].items():
+            place = names.index(name)
+            axis.plot([row[key][0] for key in row if ", " in key], [place] * 4, "o", color="#b8b8b8", markersize=4)
+            axis.plot(_gain(row), place, "D", color=TOTAL if place else GREY, markersize=7)
+        axis.axvline(_gain(found["methods"][names[0]]), color=GREY, linewidth=0.8, linestyle=":")
+        axis.set_title(title.replace(", ", ",\n"), fontsize=10)
+        axis.grid(axis="y", color="#eeeeee")
+        axis.set_axisbelow(True)
+        axis.spines[["top", "right"]].set_visible(False)
+    axes[0].set_yticks(range(len(names)), names)
+    axes[0].invert_yaxis()
+    figure.supxlabel("symmetric relevance gain: each setting (grey), their mean (diamond); dotted: no hand-over")
+    figure.suptitle("Rules below a hand-over, where it is, and mixtures with the enlarged map", fontsize=13)
+    return figure
 
 
 def report(figures: dict[str, Any]) -> str:
