@@ -216,7 +216,7 @@ EXPERIMENT = Experiment(
     title="Hand-over: which rule below it, where, and mixtures",
     config=Config(),
     smoke=Config(
-        boards=(Board(MNIST, images=4, batch=4), Board(RESNET20, ("layer2",), 8, sure=8, slow=False)), steps=2
+        boards=(Board(MNIST, ("1",), images=2, batch=2), Board(RESNET20, images=8, sure=6, slow=False)), steps=2
     ),
     run=run,
     report=report,
