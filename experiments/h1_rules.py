@@ -159,7 +159,8 @@ def _draw(figures: dict[str, Any]) -> Figure:
     for axis, (title, found) in zip(axes, networks.items(), strict=True):
         for name, row in found["methods"].items():
             place = names.index(name)
-            axis.plot([row[key][0] for key in row if ", " in key], [place] * 4, "o", color="#b8b8b8", markersize=4)
+            gains = [values[0] for key, values in row.items() if ", " in key]
+            axis.plot(gains, [place] * len(gains), "o", color="#b8b8b8", markersize=4)
             axis.plot(_gain(row), place, "D", color=TOTAL if place else GREY, markersize=7)
         axis.axvline(_gain(found["methods"][names[0]]), color=GREY, linewidth=0.8, linestyle=":")
         axis.set_title(title.replace(", ", ",\n"), fontsize=10)

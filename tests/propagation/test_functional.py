@@ -189,3 +189,16 @@ def test_probability_of_the_target():
     assert biasprop.explain(net, ROWS, lambda y: y[:, 0]).probability is None
     assert biasprop.explain(net, ROWS, targets=[1, lambda y: y[:, 0]]).probability is None
     assert biasprop.explain(randomise(nn.Linear(ROWS.shape[1], 1).double()), ROWS).probability is None
+
+
+def test_no_probability_beside_an_infinite_logit():
+    class Unbounded(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.head = torch.nn.Linear(3, 2)
+
+        def forward(self, x):
+            y = self.head(x)
+            return torch.cat([y, torch.full_like(y[:, :1], torch.inf)], 1)
+
+    assert biasprop.explain(Unbounded().double().eval(), torch.randn(2, 3).double(), 0).probability is None

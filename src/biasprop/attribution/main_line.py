@@ -250,9 +250,14 @@ class Explainer:
         explanation: Explanation[Any] = Explanation.of(swept, request.settings.rule, single, again)
         where = ", ".join(node.name for node in handover.at)
         every = partial(self._sources, request) if where and not at else None  # a cut has those above it alone
-        modes = str(self.modes)
-        explanation = replace(explanation, rule=request.rule, linearization=modes, ids=ids, every_source=every)
-        explanation = replace(explanation, handover=where)
+        explanation = replace(
+            explanation,
+            rule=request.rule,
+            linearization=str(self.modes),
+            ids=ids,
+            handover=where,
+            every_source=every,
+        )
         require_complete(explanation)
         self._compare(graph, given, tape.outputs, explanation.magnitude)
         return explanation
