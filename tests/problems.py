@@ -39,10 +39,10 @@ def problems(draw):
     h = torch.randn(layout.output) * (torch.rand(layout.output) < 0.7)
     beta = torch.randn(draw(st.integers(1, 6)), *layout.output)
     beta *= torch.rand(layout.output) < 0.7
-    return layout, u, draw(st.sampled_from([None, slope])), h, beta
+    return layout, u, draw(st.sampled_from([torch.ones_like(slope), slope])), h, beta
 
 
 def double(problem):
     layout, *tensors = problem
     layout = Layout(layout.operand, layout.output, layout.weight.double(), layout.windows)
-    return layout, *(None if t is None else t.double() for t in tensors)
+    return layout, *(t.double() for t in tensors)

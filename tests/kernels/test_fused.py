@@ -49,7 +49,7 @@ def test_a_linear_layer_is_shared_out_over_its_outputs(rule):
     problem = (
         layout,
         torch.randn(layout.operand).relu(),
-        None,
+        torch.ones(layout.output),
         torch.randn(layout.output),
         torch.randn(1, *layout.output),
     )
@@ -61,7 +61,13 @@ def test_a_linear_layer_is_shared_out_over_its_outputs(rule):
 @pytest.mark.parametrize("rule", RULES)
 def test_components_far_beyond_what_exp_can_hold(rule):
     layout = Layout((1, 1, 50, 1), (1, 1, 20, 1), torch.randn(1, 1, 20, 50) * 300, torch.zeros(1, 1, dtype=torch.int32))
-    problem = layout, torch.randn(layout.operand), None, torch.randn(layout.output), torch.randn(1, *layout.output)
+    problem = (
+        layout,
+        torch.randn(layout.operand),
+        torch.ones(layout.output),
+        torch.randn(layout.output),
+        torch.randn(1, *layout.output),
+    )
     received, _ = fused.spread(*problem, Settings(rule, BUDGET))
     expected, _ = streaming.spread(*double(problem), Settings(rule, BUDGET))
     assert received.isfinite().all()
@@ -121,7 +127,7 @@ def test_a_form_that_a_kernel_does_not_know_is_an_error_never_another_rule():
     layout = Layout((1, 1, 4, 1), (1, 1, 2, 1), torch.randn(1, 1, 2, 4), torch.zeros(1, 1, dtype=torch.int32))
     ones = torch.ones(layout.output)
     with pytest.raises((TypeError, AssertionError), match="Cubic"):
-        fused.spread(layout, torch.randn(layout.operand), None, ones, ones[None], Settings(Strange(), BUDGET))
+        fused.spread(layout, torch.randn(layout.operand), ones, ones, ones[None], Settings(Strange(), BUDGET))
     m, every = torch.randn(2, 5), torch.ones(2, 5, dtype=torch.bool)
     with pytest.raises((TypeError, AssertionError), match="Cubic"):
         fused.spread_components(m, torch.ones(5), every, torch.ones(1, 5), Settings(Strange(), BUDGET))

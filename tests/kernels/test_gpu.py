@@ -34,7 +34,7 @@ def assert_agrees(problem, rule):
     layout, *tensors = problem
     device = "cuda" if torch.cuda.is_available() else "cpu"  # conftest.py: interpreted where there is no GPU
     layout = Layout(layout.operand, layout.output, layout.weight.to(device), layout.windows)
-    there = layout, *(None if t is None else t.to(device) for t in tensors)
+    there = layout, *(t.to(device) for t in tensors)
     received, lost = gpu.spread(*there, Settings(rule, BUDGET))
     expected, expected_lost = streaming.spread(*double(problem), Settings(rule, BUDGET))
     assert (received.cpu() - expected).abs().sum() <= 1e-5 * expected.abs().sum() + 1e-6
@@ -100,4 +100,4 @@ def test_a_form_that_the_gpu_kernels_do_not_know_is_an_error_never_another_rule(
     layout = Layout((1, 1, 4, 1), (1, 1, 2, 1), torch.randn(1, 1, 2, 4), torch.zeros(1, 1, dtype=torch.int32))
     ones = torch.ones(layout.output)
     with pytest.raises((TypeError, AssertionError), match="Cubic"):
-        gpu.spread(layout, torch.randn(layout.operand), None, ones, ones[None], Settings(Strange(), BUDGET))
+        gpu.spread(layout, torch.randn(layout.operand), ones, ones, ones[None], Settings(Strange(), BUDGET))

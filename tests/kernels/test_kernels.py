@@ -9,8 +9,11 @@ from torch.nn import functional as F
 
 from biasprop import kernels
 from biasprop.kernels import Settings, spread, spread_components, streaming
-from biasprop.kernels.autograd import pull_back, scaled
+from biasprop.kernels.autograd import pull_back
+from biasprop.kernels.extremes import is_finite, is_zero
 from biasprop.kernels.proportional import spread_positive
+from biasprop.kernels.slope import Slope
+from biasprop.kernels.weighted import Convolution
 from biasprop.rules import PositiveShare, shares
 
 
@@ -21,7 +24,7 @@ def written_out(layout, u, slope, h, beta, rule):
         taps = layout.windows[position].long()
         a = layout.weight[g, position if layout.weight.shape[1] > 1 else 0, o].reshape(-1, len(taps))
         inside = (taps >= 0).expand_as(a)
-        c = 1 if slope is None else slope[b, g, o, position]
+        c = slope[b, g, o, position]
         m = torch.where(inside, c * a * u[b, g][:, taps.clamp_min(0)], 0)
         mass = beta[:, b, g, o, position]
         flat = [t.reshape(1, -1) for t in (m, (a != 0) & inside, inside)]
@@ -49,7 +52,9 @@ def test_nothing_to_distribute_costs_nothing(monkeypatch):
     monkeypatch.setattr(kernels, "_best", lambda *a: pytest.fail("no kernel is needed"))
     layout = kernels.Layout((1, 1, 3, 2), (1, 1, 2, 2), torch.ones(1, 1, 2, 3), torch.zeros(2, 1, dtype=torch.int32))
     zeros = torch.zeros(4, *layout.output)
-    received, lost = spread(layout, torch.ones(layout.operand), None, zeros[0], zeros, Settings(RULES[0], BUDGET))
+    received, lost = spread(
+        layout, torch.ones(layout.operand), torch.ones_like(zeros[0]), zeros[0], zeros, Settings(RULES[0], BUDGET)
+    )
     assert received.shape == (4, *layout.operand)
     assert not received.any()
     assert lost is None
@@ -66,15 +71,24 @@ def test_double_precision_and_what_is_not_to_be_compiled_is_streamed(monkeypatch
         assert len(taken) == count
 
 
-@pytest.mark.parametrize("slope", [None, "mask", "numbers"])
+SLOPES = {
+    "one": Slope(),
+    "a ReLU": Slope(output=torch.randn(2, 4, 4, 4).double()),
+    "numbers": Slope(torch.randn(2, 4, 4, 4).double()),
+    "falling": Slope(-torch.rand(2, 4, 4, 4).double()),
+    "by channel": Slope(torch.tensor([2.0, -1, 0, 3]).reshape(1, 4, 1, 1).double(), torch.randn(2, 4, 4, 4).double()),
+}
+
+
+@pytest.mark.parametrize("slope", SLOPES)
 def test_option_3_as_convolutions_leaves_only_what_is_0_over_0(slope):
     u, weight = torch.randn(2, 3, 6, 6).double(), torch.randn(4, 3, 3, 3).double()
     u[0, :, :4] = 0
     beta = torch.randn(2, 2, 4, 4, 4).double()
-    slopes = {"mask": torch.rand(2, 4, 4, 4) < 0.7, "numbers": torch.randn(2, 4, 4, 4).double(), None: None}[slope]
-    received, rest = spread_positive(F.conv2d, weight, u, slopes, beta)
+    layer = Convolution(weight, u.shape, F.conv2d, [1, 1], [0, 0], [1, 1], 1, transposed=False)
+    received, rest = spread_positive(layer, u, SLOPES[slope], beta)
     windows = F.unfold(u, 3).reshape(2, 1, 27, 4, 4)
-    m = weight.reshape(1, 4, 27, 1, 1) * windows * (1 if slopes is None else slopes[:, :, None])
+    m = weight.reshape(1, 4, 27, 1, 1) * windows * SLOPES[slope].dense(u).expand(2, 4, 4, 4)[:, :, None]
     m = m.movedim(2, -1)
     none = (m <= 0).all(-1)
     torch.testing.assert_close(rest, beta * none)
@@ -101,7 +115,27 @@ def test_an_operand_that_does_not_matter_receives_zeros(count):
     assert not zeros.any()
 
 
-def test_a_mask_scales_like_numbers_and_stops_what_is_not_finite():
-    mask, values = torch.tensor([True, False]), torch.tensor([2.0, torch.inf])
-    assert scaled(mask, values).tolist() == [2, 0]
-    assert scaled(torch.tensor([3.0, 1.0]), values).tolist() == [6, torch.inf]
+def test_nothing_comes_through_a_closed_gate_also_where_it_is_not_finite():
+    output, values = torch.tensor([1.0, 0.0]), torch.tensor([2.0, torch.inf])
+    assert Slope(output=output).times(values).tolist() == [2, 0]
+    assert Slope(torch.tensor(3.0), output).times(values).tolist() == [6, 0]
+    assert Slope(torch.tensor([3.0, 1.0])).times(values).tolist() == [6, torch.inf]
+    assert Slope(torch.tensor(3.0), output).dense(values).tolist() == [3, 0]
+    assert Slope().dense(values).tolist() == [1]
+
+
+def test_slopes_of_a_chain_multiply():
+    first, second = Slope(torch.tensor(3.0), torch.tensor([1.0, 1, 0])), Slope(output=torch.tensor([1.0, 0, 1]))
+    values = torch.tensor([1.0, 2, 4])
+    assert first.before(second).times(values).tolist() == [3, 0, 0]
+    assert second.before(first).times(values).tolist() == [3, 0, 0]
+    assert Slope().before(Slope()).times(values) is values
+
+
+@pytest.mark.parametrize("odd", [torch.inf, -torch.inf, torch.nan])
+def test_extremes_say_what_all_entries_would(odd):
+    for values in (torch.zeros(0), torch.zeros(3), torch.tensor([0.0, -2, 0]), torch.tensor([3e38, -3e38, 0])):
+        assert is_zero(values) == (not values.any())
+        assert is_finite(values)
+    assert not is_finite(torch.tensor([0, odd, 1]))
+    assert not is_zero(torch.tensor([0, odd]))

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from biasprop.kernels import Settings
+from biasprop.kernels.slope import Slope
 from biasprop.local_models import Contraction
 from biasprop.rules import make_rule
 
@@ -47,7 +48,7 @@ def test_against_every_component(open_, scale, rule, dtype):
     local = Contraction(left, right, output, open_, scale=scale)
     slope, h, beta = torch.rand_like(output), torch.randn_like(output), torch.randn_like(output)
     with torch.no_grad():
-        found, lost = local.distribute(beta[None], slope, h, Settings(make_rule(rule), 2**20))
+        found, lost = local.distribute(beta[None], Slope(slope), h, Settings(make_rule(rule), 2**20))
         expected = by_hand(left, right, beta, slope, h, rule, open_, scale)
     assert lost is None
     for one, other in zip(found, expected, strict=True):
@@ -62,7 +63,7 @@ def test_a_factor_that_is_broadcast_receives_the_sum():
     for one in (left.requires_grad_(), whole.requires_grad_()):
         local = Contraction(one, right, one @ right, (True, False))
         beta = torch.arange(24, dtype=torch.float64).reshape(1, 3, 4, 2)
-        results.append(local.distribute(beta, None, None, Settings(make_rule("bias3"), 2**20))[0][0])
+        results.append(local.distribute(beta, Slope(), None, Settings(make_rule("bias3"), 2**20))[0][0])
     torch.testing.assert_close(results[0], results[1].sum(1, keepdim=True))
 
 
@@ -75,7 +76,7 @@ def test_constant_tokens_take_no_part():
     local.depends = [depends]
     beta = torch.ones(1, 2, 4, 3, dtype=torch.float64)
     for rule in ("bias1", "bias2", "bias3"):
-        (received,), _ = local.distribute(beta, None, None, Settings(make_rule(rule), 2**20))
+        (received,), _ = local.distribute(beta, Slope(), None, Settings(make_rule(rule), 2**20))
         assert not received[:, :, 0].any()
         torch.testing.assert_close(received.sum(), beta.sum())
     assert local.reached([depends]).all()

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from biasprop.kernels import Layout, Settings
+from biasprop.kernels.slope import Slope
 from biasprop.local_models import Components, Diagonal, Routing, Stencil
 from biasprop.rules import Compensation, EqualShare, PositiveShare
 
@@ -25,19 +26,19 @@ def settings(rule):
 def test_a_diagonal_passes_bias_on_as_it_is():
     u = leaf(-1.0, 2.0, 3.0)
     local = Diagonal(u, u * u, intercept="tangent")
-    torch.testing.assert_close(local.slope, numbers(-2, 4, 6))
+    torch.testing.assert_close(local.slope.scale, numbers(-2, 4, 6))
     torch.testing.assert_close(local.intercept, numbers(-1, -4, -9))
     beta = torch.randn(2, 3, dtype=torch.float64)
-    received, lost = local.distribute(beta, None, None, settings(RULES[0]))
+    received, lost = local.distribute(beta, Slope(), None, settings(RULES[0]))
     assert torch.equal(received[0], beta)
     assert lost is None
     torch.testing.assert_close(local.gradient(beta)[0], beta * numbers(-2, 4, 6))
     assert not local.by_rule
 
 
-def test_a_mask_is_a_slope_too():
+def test_the_output_of_a_relu_says_where_it_is_open():
     u = leaf(-1.0, 2.0)
-    local = Diagonal(u, u.relu(), intercept=None, slope=u.detach() > 0)
+    local = Diagonal(u, u.relu(), intercept=None, slope=Slope(output=u.detach().relu()))
     assert local.intercept is None
     torch.testing.assert_close(local.gradient(numbers(5, 7)[None])[0], numbers(0, 7)[None])
 
@@ -46,7 +47,7 @@ def test_routing_moves_bias_with_the_index_and_loses_it_at_constants():
     u = leaf(10.0, 20.0, 30.0)
     output = torch.cat([u[[2, 0, 0]], numbers(1)])
     local = Routing([u], output, numbers(0, 0, 0, 1), torch.tensor([True, True, True, False]))
-    received, lost = local.distribute(numbers(1, 2, 4, 8)[None], None, None, settings(RULES[0]))
+    received, lost = local.distribute(numbers(1, 2, 4, 8)[None], Slope(), None, settings(RULES[0]))
     torch.testing.assert_close(received[0], numbers(6, 0, 1)[None])
     torch.testing.assert_close(lost, numbers(0, 0, 0, 8)[None])
 
@@ -56,7 +57,7 @@ def test_components_are_shared_by_the_rule(rule):
     one, two = leaf(1.0, -2.0, 0.0), leaf(3.0, 1.0, 5.0)
     local = Components([one, two], one - 2 * two, [one.shape, two.shape], [numbers(1), numbers(-2)])
     h, beta = numbers(0.5, -0.5, 0.5), numbers(1, 2, 4)[None]
-    received, lost = local.distribute(beta, None, h, settings(rule))
+    received, lost = local.distribute(beta, Slope(), h, settings(rule))
     assert lost is None
     alpha = rule.form.alpha(torch.stack([one.detach(), -2 * two.detach()], 1), h)
     torch.testing.assert_close(torch.stack(received, 2), alpha * beta[..., None])
@@ -70,7 +71,7 @@ def test_a_product_is_its_tangent_half_to_each_factor_also_at_zero(rule):
     one, two = leaf(2.0, 0.0), leaf(5.0, 4.0)
     local = Components([one, two], one * two, [one.shape, two.shape], halves=True)
     torch.testing.assert_close(local.intercept, numbers(-10, 0))
-    received, _ = local.distribute(numbers(6, 8)[None], None, local.intercept, settings(rule))
+    received, _ = local.distribute(numbers(6, 8)[None], Slope(), local.intercept, settings(rule))
     shares = [numbers(3, 4), numbers(3, 4)]
     torch.testing.assert_close([share[0] for share in received], shares)
 
@@ -78,7 +79,7 @@ def test_a_product_is_its_tangent_half_to_each_factor_also_at_zero(rule):
 def test_broadcast_operands_receive_sums():
     wide, narrow = leaf(1.0, 2.0, 3.0), numbers(4).expand(3).requires_grad_()
     local = Components([wide, narrow], wide + narrow, [wide.shape, torch.Size([1])], [numbers(1), numbers(1)])
-    received, _ = local.distribute(numbers(1, 1, 1)[None], None, None, settings(PositiveShare()))
+    received, _ = local.distribute(numbers(1, 1, 1)[None], Slope(), None, settings(PositiveShare()))
     torch.testing.assert_close(received[0], numbers(1 / 5, 2 / 6, 3 / 7)[None])
     torch.testing.assert_close(received[1], numbers(4 / 5 + 4 / 6 + 4 / 7)[None])
 
@@ -89,7 +90,7 @@ def test_a_stencil_is_alpha_transposed_times_beta(rule):
     here = torch.zeros(1, 1, dtype=torch.int32)
     local = Stencil(u, u @ weight.T, lambda: Layout((2, 1, 4, 1), (2, 1, 3, 1), weight[None, None], here))
     h, beta = torch.randn(2, 3, dtype=torch.float64), torch.randn(2, 2, 3, dtype=torch.float64)
-    received, lost = local.distribute(beta, None, h, settings(rule))
+    received, lost = local.distribute(beta, Slope(), h, settings(rule))
     alpha = rule.form.alpha(weight * u.detach()[:, None], h)
     torch.testing.assert_close(received[0], torch.einsum("jno,nok->jnk", beta, alpha))
     assert lost is None

@@ -47,7 +47,7 @@ def test_slope_and_local_bias_of_a_layer_are_those_of_its_parts():
     layer = taped(model, x).steps[0]
     slope, h = layer.layer(EVERY)
     linear = x @ model[0].weight.T.detach()
-    torch.testing.assert_close(slope * linear + h, model(x).detach())
+    torch.testing.assert_close(slope.times(linear) + h, model(x).detach())
     _, without = layer.layer(choose("1", ["0", "1", "2"], zero_others=True))
     scale = model[1].weight / (model[1].running_var + model[1].eps).sqrt()
     shift = (model[1].bias - model[1].running_mean * scale).detach()

@@ -18,20 +18,21 @@ from torch import Tensor
 
 from ..rules import form_of
 from . import streaming
+from .extremes import is_zero
 from .layout import Layout, Settings
 
 __all__ = ["Layout", "Settings", "spread", "spread_components"]
 
 
 def spread(
-    layout: Layout, u: Tensor, slope: Tensor | None, h: Tensor, beta: Tensor, settings: Settings
+    layout: Layout, u: Tensor, slope: Tensor, h: Tensor, beta: Tensor, settings: Settings
 ) -> tuple[Tensor, Tensor | None]:
     """``beta_u[q] = sum_p alpha[p,q] beta[p]`` (mathematics, section 2, step 2), by the fastest kernel that can.
 
     Args:
         layout: the stencil.
         u: operand, ``layout.operand``.
-        slope: slope of the gate behind the stencil, ``layout.output``; None for 1.
+        slope: slope of the gate behind the stencil, ``layout.output``.
         h: local bias of the layer, ``layout.output``.
         beta: what to distribute, ``(J, *layout.output)``, for J targets: alpha is the same for all of them.
         settings: rule, memory budget, and whether compiled kernels may be used.
@@ -40,7 +41,7 @@ def spread(
         Beta of the operand, ``(J, *layout.operand)``, and what is lost at units that nothing is wired to, like
         ``beta`` (None where there are none).
     """
-    if not beta.any():
+    if is_zero(beta):
         return beta.new_zeros(len(beta), *u.shape), None
     done: tuple[Tensor, Tensor | None] = _best(beta, settings).spread(layout, u, slope, h, beta, settings)
     return done

@@ -1,4 +1,4 @@
-"""The derivative of one operation, by autograd, and slopes that may be masks."""
+"""The derivative of one operation, by autograd."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import GradientEdge
 
-__all__ = ["pull_back", "scaled"]
+__all__ = ["pull_back"]
 
 
 def pull_back(output: Tensor | GradientEdge, operands: Sequence[Tensor], cotangents: Tensor) -> list[Tensor]:
@@ -34,8 +34,3 @@ def pull_back(output: Tensor | GradientEdge, operands: Sequence[Tensor], cotange
         cotangents.new_zeros(len(cotangents), *operand.shape) if one is None else one if batched else one.unsqueeze(0)
         for operand, one in zip(operands, pulled, strict=True)
     ]
-
-
-def scaled(slope: Tensor, values: Tensor) -> Tensor:
-    """``slope * values``; a mask is not turned into numbers for that."""
-    return torch.where(slope, values, values.new_zeros(())) if slope.dtype == torch.bool else slope * values

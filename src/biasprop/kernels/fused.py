@@ -23,7 +23,7 @@ ONE_AT_A_TIME = threading.Lock()  # not every threading layer of Numba may be en
 
 
 def spread(
-    layout: Layout, u: Tensor, slope: Tensor | None, h: Tensor, beta: Tensor, settings: Settings
+    layout: Layout, u: Tensor, slope: Tensor, h: Tensor, beta: Tensor, settings: Settings
 ) -> tuple[Tensor, Tensor | None]:
     """See `biasprop.kernels.spread`; float32 on the CPU and rules that have a form."""
     batch, groups, _, _ = layout.operand
@@ -38,14 +38,13 @@ def spread(
     received = u.new_zeros(targets, *layout.operand)
     step = max(1, min(MESSAGES, settings.memory_budget // 4) // (4 * components * pieces * targets))
     room = u.new_empty(pieces * targets * min(step, rows) * components)
-    open_ = u.new_ones(()).expand(layout.output) if slope is None else slope.to(u.dtype)
     mode, scale, signed = _mode(settings.rule)
     with _threads() as threads:
         if rows >= 16 and mode == cpu.SOFTMAX:  # where products are small, the pass for the maximum is spared
             reach = weight.new_empty(len(weight))
             cpu.largest(weight.numpy(), reach.numpy())
         cuts = max(threads, min(8 * threads, rows // ROWS))
-        fixed = [t.detach().numpy() for t in (u, layout.windows, weight, reach, open_, h, beta, lost)]
+        fixed = [t.detach().numpy() for t in (u, layout.windows, weight, reach, slope, h, beta, lost)]
         for first in range(0, rows, step):
             count = min(step, rows - first)
             part = room[: pieces * targets * count * components].view(pieces, targets, count, components).numpy()

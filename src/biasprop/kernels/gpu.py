@@ -197,14 +197,14 @@ def readers(windows: Tensor, size: int) -> Tensor:
 
 
 def spread(
-    layout: Layout, u: Tensor, slope: Tensor | None, h: Tensor, beta: Tensor, settings: Settings
+    layout: Layout, u: Tensor, slope: Tensor, h: Tensor, beta: Tensor, settings: Settings
 ) -> tuple[Tensor, Tensor | None]:
     """See `biasprop.kernels.spread`; float32 on a GPU and rules that have a form."""
     batch, groups, channels, size = layout.operand
     outputs, positions = layout.output[2:]
     targets, taps = len(beta), layout.windows.shape[1]
     windows = layout.windows.to(u.device)
-    score = torch.ones_like(beta[0]) if slope is None else slope.to(beta.dtype)
+    score = slope.to(beta.dtype)
     score = score.masked_fill(score == 0, math.nan)
     form: Form | None = form_of(settings.rule)
     match form:

@@ -15,7 +15,7 @@ CACHED_COMPONENTS = 2**19
 
 
 def spread(
-    layout: Layout, u: Tensor, slope: Tensor | None, h: Tensor, beta: Tensor, settings: Settings
+    layout: Layout, u: Tensor, slope: Tensor, h: Tensor, beta: Tensor, settings: Settings
 ) -> tuple[Tensor, Tensor | None]:
     """See `biasprop.kernels.spread`; any device, dtype and rule, in blocks that respect the memory budget."""
     size = layout.operand[3]
@@ -35,8 +35,7 @@ def spread(
         window = padded[b, groups][..., at].movedim(2, -2).flatten(3)  # (b, g, C, S) to (b, g, l, C * T)
         a = weight[groups, positions if weight.shape[1] > 1 else slice(None), o]
         m = window.unsqueeze(3) * a
-        if slope is not None:
-            m *= slope[b, groups, o, positions].transpose(2, 3).unsqueeze(-1)
+        m *= slope[b, groups, o, positions].transpose(2, 3).unsqueeze(-1)
         wired = (at < size).repeat(1, channels)[:, None]
         local = h[b, groups, o, positions].transpose(2, 3)
         alpha = shares(settings.rule, m, local, (mass != 0).any(0), (a != 0) & wired, wired)

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from ..kernels import Settings, spread_components
 from ..kernels.autograd import pull_back
+from ..kernels.slope import Slope
 from .model import Distributed, Linked
 
 __all__ = ["Components"]
@@ -55,7 +56,7 @@ class Components(Linked):
         missing = values.dim() - 1 - len(shape)
         return values.sum_to_size(len(values), *[1] * missing, *shape).reshape(len(values), *shape)
 
-    def distribute(self, beta: Tensor, slope: Tensor | None, h: Tensor | None, settings: Settings) -> Distributed:
+    def distribute(self, beta: Tensor, slope: Slope, h: Tensor | None, settings: Settings) -> Distributed:
         """Shared by the rule."""
         h = beta.new_zeros(()) if h is None else h
 
@@ -66,8 +67,7 @@ class Components(Linked):
         m = beta.new_empty(len(weights), *self.shape)
         for component, a, u in zip(m, weights, self.operands, strict=True):
             torch.mul(a, u.detach(), out=component)
-            if slope is not None:
-                torch.mul(component, slope, out=component)
+        m = slope.times(m)
         taking = [mask for mask in self.depends if mask is not None]
         for component, mask in zip(m, self.depends, strict=False):
             if mask is not None:

@@ -7,7 +7,10 @@ import torch
 from torch import Tensor
 
 from ..kernels import Layout, Settings, spread
+from ..kernels.extremes import is_zero
 from ..kernels.proportional import spread_positive
+from ..kernels.slope import Slope
+from ..kernels.weighted import Product
 from ..rules import Proportional, form_of
 from .model import Distributed, Linked
 
@@ -57,16 +60,16 @@ class Contraction(Linked):
                 found = found.to(product.device) | (product > 0)
         return found
 
-    def distribute(self, beta: Tensor, slope: Tensor | None, h: Tensor | None, settings: Settings) -> Distributed:
+    def distribute(self, beta: Tensor, slope: Slope, h: Tensor | None, settings: Settings) -> Distributed:
         """Each open factor as the operand of a stencil whose weight is the other one."""
         left, right = self.factors
         scaled_left, scaled_right = (f if self.scale == 1 else f * self.scale for f in self.factors)
         masks = iter(self.depends or [None] * len(self.operands))
-        sides: list[tuple[Tensor, Tensor, Callable[[Tensor, Tensor], Tensor], bool]] = []
+        sides: list[tuple[Tensor, Tensor, bool]] = []
         if self.open[0]:
-            sides.append((*_taking_part(left, scaled_right, next(masks), -2), torch.matmul, True))
+            sides.append((*_taking_part(left, scaled_right, next(masks), -2), True))
         if self.open[1]:
-            sides.append((*_taking_part(right, scaled_left, next(masks), -1), _swapped, False))
+            sides.append((*_taking_part(right, scaled_left, next(masks), -1), False))
         share = beta / len(sides)
         both = [self._one_side(*side, share, slope, h, settings) for side in sides]
         lost = [found for _, found in both if found is not None]
@@ -76,19 +79,18 @@ class Contraction(Linked):
         self,
         u: Tensor,
         weight: Tensor,
-        apply: Callable[[Tensor, Tensor], Tensor],
         turned: bool,
         beta: Tensor,
-        slope: Tensor | None,
+        slope: Slope,
         h: Tensor | None,
         settings: Settings,
     ) -> tuple[Tensor, Tensor | None]:
         """What an operand receives, and what nothing of it could."""
-        convolved = None
+        positive = None
         if settings.compiled and isinstance(form_of(settings.rule), Proportional):
-            convolved, beta = spread_positive(apply, weight, u, slope, beta)
-            if not beta.any():
-                return convolved, None
+            positive, beta = spread_positive(Product(weight, u.shape, turned), u, slope, beta)
+            if is_zero(beta):
+                return positive, None
         # To the left factor through the transposed product: y^T = V^T A^T.
         turn = partial(torch.transpose, dim0=-1, dim1=-2) if turned else _same
         batch = self.shape[:-2]
@@ -104,7 +106,7 @@ class Contraction(Linked):
         received, lost = spread(
             layout,
             wide.reshape(layout.operand),
-            None if slope is None else units(slope),
+            units(slope.dense(u)),
             units(beta.new_zeros(()) if h is None else h),
             turn(beta).reshape(len(beta), *layout.output),
             settings,
@@ -112,7 +114,7 @@ class Contraction(Linked):
         received = turn(received.reshape(len(beta), *wide.shape)).sum_to_size(len(beta), *_padded(u, len(batch)))
         received = received.reshape(len(beta), *u.shape)
         lost = None if lost is None else turn(lost.reshape(len(beta), *batch, n, m))
-        return received if convolved is None else received + convolved, lost
+        return received if positive is None else received + positive, lost
 
 
 def _taking_part(u: Tensor, weight: Tensor, depends: Tensor | None, along: int) -> tuple[Tensor, Tensor]:
@@ -127,10 +129,6 @@ def _taking_part(u: Tensor, weight: Tensor, depends: Tensor | None, along: int) 
 
 def _same(values: Tensor) -> Tensor:
     return values
-
-
-def _swapped(right: Tensor, left: Tensor) -> Tensor:
-    return left @ right
 
 
 def _units(values: Tensor, shape: torch.Size, turn: Callable[[Tensor], Tensor], layout: Layout) -> Tensor:

@@ -6,7 +6,9 @@ import torch
 from torch import Tensor
 
 from ..kernels import Settings
-from ..kernels.autograd import pull_back, scaled
+from ..kernels.autograd import pull_back
+from ..kernels.extremes import is_finite
+from ..kernels.slope import Slope
 from .model import Distributed, LocalModel
 
 __all__ = ["Diagonal"]
@@ -26,7 +28,7 @@ class Diagonal(LocalModel):
         operand: Tensor,
         output: Tensor,
         intercept: Tensor | Literal["tangent"] | None,
-        slope: Tensor | None = None,
+        slope: Slope | Tensor | None = None,
         affine: bool = False,
     ) -> None:
         """``intercept`` is known, or None for zero, or that of the tangent; ``slope`` by autograd if not known."""
@@ -34,15 +36,17 @@ class Diagonal(LocalModel):
         self.affine = affine
         if slope is None:
             slope = pull_back(output, [operand], torch.ones_like(output)[None])[0][0]
-        self.slope = slope
-        self.finite = affine or not slope.is_floating_point() or bool(slope.isfinite().all())
-        self.intercept = output.detach() - slope * operand.detach() if isinstance(intercept, str) else intercept
+        self.slope = slope if isinstance(slope, Slope) else Slope(slope)
+        self.finite = affine or self.slope.scale is None or is_finite(self.slope.scale)
+        if isinstance(intercept, str):
+            intercept = output.detach() - self.slope.times(operand.detach())
+        self.intercept = intercept
 
     def gradient(self, g: Tensor) -> list[Tensor]:
         """``slope * g``; where nothing comes, as steep as it may be (the root of 0 below a clamp), nothing goes."""
-        pulled = scaled(self.slope, g)
+        pulled = self.slope.times(g)
         return [pulled if self.finite else torch.where(g == 0, 0, pulled)]
 
-    def distribute(self, beta: Tensor, slope: Tensor | None, h: Tensor | None, settings: Settings) -> Distributed:
+    def distribute(self, beta: Tensor, slope: Slope, h: Tensor | None, settings: Settings) -> Distributed:
         """The bias moves on as it is."""
         return [beta], None

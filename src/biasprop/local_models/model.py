@@ -15,6 +15,7 @@ from torch.autograd.graph import get_gradient_edge
 
 from ..kernels import Settings
 from ..kernels.autograd import pull_back
+from ..kernels.slope import Slope
 
 __all__ = ["Distributed", "Linked", "LocalModel"]
 
@@ -67,13 +68,12 @@ class LocalModel(ABC):
         """``J^T g`` for each operand: ``(J, *shape)`` to ``(J, *operand)``."""
 
     @abstractmethod
-    def distribute(self, beta: Tensor, slope: Tensor | None, h: Tensor | None, settings: Settings) -> Distributed:
+    def distribute(self, beta: Tensor, slope: Slope, h: Tensor | None, settings: Settings) -> Distributed:
         """Share the accumulated bias of each unit among its operands (mathematics, section 2, step 2).
 
         Args:
             beta: ``(J, *shape)``.
-            slope: of the gate behind the operation, broadcastable to the output; a mask for ReLU; None for 1. The
-                layer is ``W = slope * A``.
+            slope: of the gate behind the operation: the layer is ``W = slope * A``.
             h: local bias of the layer, broadcastable to the output; None for 0.
             settings: the rule, memory budget and kernels.
         """

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from ..kernels import Settings
+from ..kernels.slope import Slope
 from .model import Distributed, Linked
 
 __all__ = ["Routing"]
@@ -42,7 +43,7 @@ class Routing(Linked):
         with torch.no_grad():
             return self.again(*ones) != self.again(*(torch.zeros_like(u) for u in self.operands))
 
-    def distribute(self, beta: Tensor, slope: Tensor | None, h: Tensor | None, settings: Settings) -> Distributed:
+    def distribute(self, beta: Tensor, slope: Slope, h: Tensor | None, settings: Settings) -> Distributed:
         """``J^T beta``."""
         lost = None if self.wired is None else beta.masked_fill(self.wired, 0)
         return self.gradient(beta), lost

@@ -13,9 +13,12 @@ import torch
 from torch import Tensor
 
 from ..kernels import Layout, Settings, spread
+from ..kernels.extremes import is_zero
 from ..kernels.proportional import spread_positive
+from ..kernels.slope import Slope
+from ..kernels.weighted import Weighted
 from ..rules import Proportional, form_of
-from .model import Distributed, Linked
+from .model import Distributed, Linked, LocalModel
 
 __all__ = ["Stencil"]
 
@@ -30,16 +33,22 @@ class Stencil(Linked):
         layout: Callable[[], Layout],
         intercept: Tensor | None = None,
         order: Sequence[int] | None = None,
-        convolution: tuple[Callable[[Tensor, Tensor], Tensor], Tensor] | None = None,
+        weighted: Weighted | None = None,
         has_constants: bool = False,
     ) -> None:
-        """``intercept`` is ``a``, broadcastable to the output; ``order`` permutes the operand into the layout's.
+        """``output`` is of autograd's graph from ``operand``, except of what is ``weighted``.
 
-        The layout is made when the sweep comes by, and forgotten when it has passed. ``convolution`` is the layer
-        without its bias, as a function of operand and weight, and its weight. ``has_constants``: windows may be empty.
+        ``intercept`` is ``a``, broadcastable to the output; ``order`` permutes the operand into the layout's.
+
+        The layout is made when the sweep comes by, and forgotten when it has passed. ``weighted`` is the layer as a
+        function of operand and weight, where it is one. ``has_constants``: windows may be empty.
         """
-        super().__init__([operand], output)
-        self.layout, self.intercept, self.convolution = layout, intercept, convolution
+        if weighted is None:
+            super().__init__([operand], output)
+        else:
+            LocalModel.__init__(self, output)
+            self.operands = [operand]
+        self.layout, self.intercept, self.weighted = layout, intercept, weighted
         self.has_constants = has_constants
         self.order = range(operand.dim()) if order is None else order
 
@@ -57,18 +66,22 @@ class Stencil(Linked):
         found = padded[..., torch.where(windows < 0, size, windows)].any(3)[:, :, None]
         return found.expand(layout.output).reshape(self.shape)
 
-    def distribute(self, beta: Tensor, slope: Tensor | None, h: Tensor | None, settings: Settings) -> Distributed:
-        """`spread` in the shapes of the operation; for option 3 what a convolution cannot do."""
-        shape, targets, convolved = self.shape, len(beta), None
+    def gradient(self, g: Tensor) -> list[Tensor]:
+        """``A^T g``, by autograd where there are no weights."""
+        return super().gradient(g) if self.weighted is None else [self.weighted.transpose(g, self.weighted.weight)]
+
+    def distribute(self, beta: Tensor, slope: Slope, h: Tensor | None, settings: Settings) -> Distributed:
+        """`spread` in the shapes of the operation; for option 3 what ordinary products cannot do."""
+        shape, targets, positive = self.shape, len(beta), None
         u = self.operands[0].detach()
         mask = self.depends[0] if self.depends else None
         if mask is not None:  # what is constant takes no part: a component of 0 has none
             u = u.masked_fill(mask.logical_not(), 0)
         proportional = isinstance(form_of(settings.rule), Proportional)
-        if self.convolution and settings.compiled and proportional and beta.is_cpu:
-            convolved, beta = spread_positive(*self.convolution, u, slope, beta)
-            if not beta.any():
-                return [convolved], None
+        if self.weighted and settings.compiled and proportional and beta.is_cpu:
+            positive, beta = spread_positive(self.weighted, u, slope, beta)
+            if is_zero(beta):
+                return [positive], None
         u = u.permute(*self.order)
         layout = self.layout()
         if mask is not None:
@@ -77,14 +90,14 @@ class Stencil(Linked):
         received, lost = spread(
             layout,
             u.reshape(layout.operand),
-            None if slope is None else slope.broadcast_to(shape).reshape(layout.output),
+            slope.dense(u).broadcast_to(shape).reshape(layout.output),
             h.broadcast_to(shape).reshape(layout.output),
             beta.reshape(targets, *layout.output),
             settings,
         )
         inverse = [0, *(1 + d for d in sorted(range(u.dim()), key=self.order.__getitem__))]
         received = received.reshape(targets, *u.shape).permute(inverse)
-        received = received if convolved is None else received + convolved
+        received = received if positive is None else received + positive
         return [received], None if lost is None else lost.reshape(beta.shape)
 
 

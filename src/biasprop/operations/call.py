@@ -52,6 +52,11 @@ class Call(Arguments):
         out = self.node.function(*args, **kwargs)
         return out if self.node.index is None else out[self.node.index]  # type: ignore[no-any-return]
 
+    def value(self) -> Tensor:
+        """The output, outside of any autograd graph."""
+        with torch.no_grad():
+            return self(*(u.detach() for u in self.operands))
+
     def leaves(self) -> list[Tensor]:
         """The operands as fresh leaves of an autograd graph of their own."""
         return [u.detach().requires_grad_() for u in self.operands]

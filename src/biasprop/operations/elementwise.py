@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..graph import Node
 from ..kernels.autograd import pull_back
+from ..kernels.slope import Slope
 from ..local_models import Components, Diagonal, LocalModel
 from . import degrees
 from .call import Call
@@ -29,12 +30,11 @@ def gate(call: Call) -> LocalModel:
     return _tangent(call)
 
 
-def homogeneous_gate(call: Call, mask: bool = False) -> LocalModel:
+def homogeneous_gate(call: Call, relu: bool = False) -> LocalModel:
     """A gate that is linear on each side of 0 (ReLU, LeakyReLU, PReLU, abs): no intercept, whatever the rounding."""
     (leaf,) = call.leaves()
     output = call(leaf)
-    slope = output.detach() > 0 if mask else None  # of a ReLU: a mask is a quarter of the memory
-    return Diagonal(leaf, output, intercept=None, slope=slope)
+    return Diagonal(leaf, output, intercept=None, slope=Slope(output=output.detach()) if relu else None)
 
 
 def affine(call: Call) -> LocalModel:
@@ -120,7 +120,7 @@ FAMILIES = (
     Family(batch_norm, degrees.batch_norm, "batch_norm _native_batch_norm_legit_no_training"),
     Family(product, degrees.product, "mul multiply"),
     Family(quotient, degrees.quotient, "div divide true_divide"),
-    Family(partial(homogeneous_gate, mask=True), degrees.kept, "relu"),
+    Family(partial(homogeneous_gate, relu=True), degrees.kept, "relu"),
     Family(homogeneous_gate, degrees.kept, "leaky_relu prelu rrelu abs"),
     Family(gate, _BOTH, "max.other min.other maximum minimum fmax fmin"),
     Family(gate, partial(degrees.clamped, low=1, high=2), "clamp hardtanh"),

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ..graph import Node
 from ..kernels import Layout
+from ..kernels.weighted import Convolution, Dense
 from ..local_models import Contraction, LocalModel, Stencil
 from ..local_models.windows import convolution_windows, per_dimension, product_windows, transposed_windows
 from . import degrees
@@ -29,17 +30,18 @@ def dense(operand: Tensor, output: Tensor, weight: Tensor, bias: Tensor | None =
     def layout() -> Layout:
         return Layout((rows, 1, k, 1), (rows, 1, out, 1), weight.detach()[None, None], ONE_POSITION)
 
-    return Stencil(operand, output, layout, bias)
+    weighted = Dense(weight.detach(), operand.shape, output.shape)
+    return Stencil(operand, output, layout, bias, weighted=weighted)
 
 
 def linear(call: Call) -> LocalModel:
     """``torch.nn.functional.linear``."""
     if call.is_operand(1, "weight") or call.is_operand(2, "bias"):
         raise call.unsupported("its weights depend on the input.")
-    (leaf,) = call.leaves()
-    if leaf.dim() < 2:
+    (u,) = call.operands
+    if u.dim() < 2:
         raise without_batch(call)
-    return dense(leaf, call(leaf), call.argument(1, "weight"), call.argument(2, "bias"))
+    return dense(u, call.value(), call.argument(1, "weight"), call.argument(2, "bias"))
 
 
 def matmul(call: Call) -> LocalModel:
@@ -50,7 +52,7 @@ def matmul(call: Call) -> LocalModel:
     left = isinstance(call.args[0], Node)
     constant: Tensor = call.args[1 if left else 0].detach()
     if left and constant.dim() <= 2 and leaf.dim() > 1:
-        return dense(leaf, call(leaf), constant.reshape(constant.shape[0], -1).T)
+        return dense(call.operands[0], call.value(), constant.reshape(constant.shape[0], -1).T)
     if constant.dim() != 2 or leaf.dim() < 2:
         return contraction(call)
     # K @ u acts on the second to last dimension: a stencil with a position per column.
@@ -82,8 +84,8 @@ def addmm(call: Call) -> LocalModel:
     """``torch.addmm(bias, u, K)``, the linear layer written by hand."""
     if call.is_operand(0, "self") or call.is_operand(2, "mat2") or call.kwargs:
         raise call.unsupported("only addmm(bias, u, K) with constant bias and K is known.")
-    (leaf,) = call.leaves()
-    return dense(leaf, call(leaf), call.argument(2, "mat2").T, call.argument(0, "self"))
+    (u,) = call.operands
+    return dense(u, call.value(), call.argument(2, "mat2").T, call.argument(0, "self"))
 
 
 @dataclass(frozen=True)
@@ -103,16 +105,18 @@ class Geometry:
         padding = self.padding if isinstance(self.padding, list) else [0]
         return any(p > d * (k - 1) for p, d, k in zip(padding, self.dilation, kernel, strict=False))
 
+    def around(self, kernel: tuple[int, ...]) -> list[int]:
+        """The padding in front, for each dimension."""
+        if isinstance(self.padding, list):
+            return self.padding
+        return [d * (k - 1) // 2 if self.padding == "same" else 0 for d, k in zip(self.dilation, kernel, strict=True)]
+
     def windows(self, sizes: torch.Size, out: torch.Size, kernel: tuple[int, ...]) -> Tensor:
         """Which positions each output position reads, int32 ``(L, T)``."""
         make = transposed_windows if self.transposed else convolution_windows
-        tables = []
+        tables, before = [], self.around(kernel)
         for i, (size, length, taps) in enumerate(zip(sizes, out, kernel, strict=True)):
-            around = self.dilation[i] * (taps - 1)
-            before = (
-                {"same": around // 2, "valid": 0}[self.padding] if isinstance(self.padding, str) else self.padding[i]
-            )
-            tables.append(make(size, length, taps, self.stride[i], before, self.dilation[i]))
+            tables.append(make(size, length, taps, self.stride[i], before[i], self.dilation[i]))
         return product_windows(tables, sizes)
 
 
@@ -137,17 +141,17 @@ def convolution(call: Call, geometry: Callable[[Call, int], Geometry] = PLAIN) -
     """``conv1d/2d/3d`` and their transposes: stride, padding, dilation and groups."""
     if call.is_operand(1, "weight") or call.is_operand(2, "bias"):
         raise call.unsupported("its weights depend on the input.")
-    (leaf,) = call.leaves()
-    output = call(leaf)
+    (u,) = call.operands
+    output = call.value()
     weight: Tensor = call.argument(1, "weight").detach()
     bias: Tensor | None = call.argument(2, "bias")
     kernel = tuple(weight.shape[2:])
-    if leaf.dim() != len(kernel) + 2:
+    if u.dim() != len(kernel) + 2:
         raise without_batch(call)
     how = geometry(call, len(kernel))
-    sizes, out = leaf.shape[2:], output.shape[2:]
-    groups, n = how.groups, leaf.shape[0]
-    channels, out_channels = leaf.shape[1] // groups, output.shape[1] // groups
+    sizes, out = u.shape[2:], output.shape[2:]
+    groups, n = how.groups, u.shape[0]
+    channels, out_channels = u.shape[1] // groups, output.shape[1] // groups
 
     def layout() -> Layout:
         shared = weight
@@ -165,7 +169,10 @@ def convolution(call: Call, geometry: Callable[[Call, int], Geometry] = PLAIN) -
         return call.node.function(u, w, None, *call.args[3:], **options)  # type: ignore[no-any-return]
 
     column = None if bias is None else bias.detach().reshape(-1, *[1] * len(kernel))
-    return Stencil(leaf, output, layout, column, convolution=(without_bias, weight), has_constants=how.has_gaps(kernel))
+
+    around = how.around(kernel)
+    weighted = Convolution(weight, u.shape, without_bias, how.stride, around, how.dilation, groups, how.transposed)
+    return Stencil(u, output, layout, column, weighted=weighted, has_constants=how.has_gaps(kernel))
 
 
 _BIASED = partial(degrees.with_bias, factors=(0, 1), bias=2)

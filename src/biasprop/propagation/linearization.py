@@ -121,8 +121,8 @@ def _relevant(graph: Graph, operations: Operations) -> set[Node]:
 
 def _check_diagonal(local: Diagonal, call: Call) -> None:
     """The user may call an operation elementwise that is not (softmax): w would not be the gradient."""
-    g = torch.rand(local.shape, generator=torch.Generator().manual_seed(0)).to(local.slope)
+    g = torch.rand(local.shape, generator=torch.Generator().manual_seed(0)).to(call.operands[0])
     leaves = call.leaves()
     expected = pull_back(call(*leaves), leaves, g[None])[0][0]
-    if not torch.allclose(local.slope * g, expected, rtol=1e-3, atol=1e-6, equal_nan=True):
+    if not torch.allclose(local.slope.times(g), expected, rtol=1e-3, atol=1e-6, equal_nan=True):
         raise UnsupportedOperation(f"{call.node!r} does not work element by element: a gate cannot explain it.")

@@ -16,6 +16,8 @@ from torch import Tensor
 from ..errors import SourceError
 from ..graph import Node
 from ..kernels import Settings
+from ..kernels.extremes import is_finite
+from ..kernels.slope import Slope
 from ..results import BiasSource, Part, TargetAxis
 from ..results.targets import like_tensor
 from ..rules import shares
@@ -167,7 +169,7 @@ def _pass(
         if step.node in handover.at:
             here = _hand_over(passage, step.node, here, handover)
         _combine(passage, step, here, choice)
-        layer = step.layer(choice) if step.local.by_rule else (None, None)
+        layer = step.layer(choice) if step.local.by_rule else (Slope(), None)
         for node, share in zip(step.operands, _shared(passage, step, here, layer, settings, handover), strict=True):
             if node in carried:
                 carried[node].join(share)
@@ -247,7 +249,7 @@ def _shared(
     passage: _Passage,
     step: Step,
     here: _Carried,
-    layer: tuple[Tensor | None, Tensor | None],
+    layer: tuple[Slope, Tensor | None],
     settings: Settings,
     handover: Handover,
 ) -> list[_Carried]:
@@ -278,7 +280,7 @@ def _shared(
 def _product(g: Tensor, part: Tensor) -> Tensor:
     """``g * part``; where nothing depends on it, infinity or NaN is nothing."""
     product = g * part
-    return product if part.isfinite().all() else torch.where(g == 0, 0, product)
+    return product if is_finite(part) else torch.where(g == 0, 0, product)
 
 
 def _amount(step: Step, g: Tensor, batch: int) -> tuple[Tensor, BiasSource]:

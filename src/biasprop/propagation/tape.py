@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from ..graph import Graph, Node
-from ..kernels.autograd import scaled
+from ..kernels.slope import Slope
 from ..local_models import Diagonal, LocalModel
 from ..results.targets import by_example
 from .choice import Choice
@@ -34,27 +34,19 @@ class Step:
     operands: list[Node]
     gate: tuple["Step", ...] = ()
 
-    def layer(self, choice: Choice) -> tuple[Tensor | None, Tensor | None]:
-        """Slope ``c`` and local bias ``h = c * a + d`` of the layer ``y = c * A u + h``; None for 1 and for 0.
-
-        Both are broadcastable to the output; the slope of a ReLU is a mask.
-        """
-        slope, h = None, self.local.intercept if choice.counts(self.node) else None
+    def layer(self, choice: Choice) -> tuple[Slope, Tensor | None]:
+        """Slope ``c`` and local bias ``h = c * a + d`` of the layer ``y = c * A u + h``; None for an h of 0."""
+        slope, h = Slope(), self.local.intercept if choice.counts(self.node) else None
         for step in self.gate:
             assert isinstance(step.local, Diagonal)
             c, d = step.local.slope, step.local.intercept
             if d is not None:
-                c, d = _finite(c), _finite(d)
-            slope = c if slope is None else c * slope
-            h = None if h is None else scaled(c, h)
+                c, d = c.finite(), d.nan_to_num(0, 0, 0)
+            slope = slope.before(c)
+            h = None if h is None else c.times(h)
             if d is not None and choice.counts(step.node):
                 h = d if h is None else h + d
         return slope, h
-
-
-def _finite(values: Tensor) -> Tensor:
-    """Masked units may be infinite or NaN; a layer's alpha must not be."""
-    return values.nan_to_num(0, 0, 0) if values.is_floating_point() else values
 
 
 @dataclass(eq=False)

@@ -1,0 +1,148 @@
+"""Layers without their bias, ``A u``, and transposed, ``A^T g``: linear in the operand, and in the weight.
+
+The gradient is ``A^T g`` with the weight itself; the shares of option 3 are ``A u`` and ``A^T r`` with halves of it.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+__all__ = ["Convolution", "Dense", "Product", "Weighted"]
+
+CACHED = 8 * 2**20  # bytes: of larger tensors each target is pulled back by itself (CPU, measured)
+
+APPLY = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
+TRANSPOSE = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
+
+
+class Weighted(ABC):
+    """A layer without its bias.
+
+    Attributes:
+        weight: its weight.
+    """
+
+    weight: Tensor
+
+    @abstractmethod
+    def apply(self, u: Tensor, weight: Tensor) -> Tensor:
+        """``A u`` with this weight, or half of it."""
+
+    @abstractmethod
+    def transpose(self, g: Tensor, weight: Tensor) -> Tensor:
+        """``A^T g`` for each of J targets, ``(J, *output)`` to ``(J, *operand)``."""
+
+    def by_row(self, scale: Tensor) -> Tensor | None:
+        """The factor for the weight that is as good as ``scale`` for the output; None where there is none."""
+        return None
+
+
+@dataclass(frozen=True, eq=False)
+class Dense(Weighted):
+    """``u @ weight.T`` over the last dimension of the operand; ``weight`` is ``(O, K)``."""
+
+    weight: Tensor
+    operand: torch.Size
+    output: torch.Size
+
+    def apply(self, u: Tensor, weight: Tensor) -> Tensor:
+        """One matrix product."""
+        return F.linear(u, weight).reshape(self.output)
+
+    def transpose(self, g: Tensor, weight: Tensor) -> Tensor:
+        """One matrix product for all targets."""
+        return (g.reshape(-1, len(weight)) @ weight).reshape(len(g), *self.operand)
+
+    def by_row(self, scale: Tensor) -> Tensor | None:
+        """One row of the weight for each output."""
+        out = len(self.weight)
+        return scale.reshape(-1, 1) if scale.dim() and scale.shape[-1] == scale.numel() == out else None
+
+
+@dataclass(frozen=True, eq=False)
+class Product(Weighted):
+    """``u @ weight``, batched, or ``weight @ u``; the batch dimensions of both are broadcast."""
+
+    weight: Tensor
+    operand: torch.Size
+    left: bool
+
+    def apply(self, u: Tensor, weight: Tensor) -> Tensor:
+        """A batched matrix product."""
+        return u @ weight if self.left else weight @ u
+
+    def transpose(self, g: Tensor, weight: Tensor) -> Tensor:
+        """Another, summed over what was broadcast."""
+        pulled = g @ weight.mT if self.left else weight.mT @ g
+        missing = pulled.dim() - 1 - len(self.operand)
+        summed = pulled.sum_to_size(len(g), *[1] * missing, *self.operand)
+        return summed.reshape(len(g), *self.operand)
+
+
+@dataclass(frozen=True, eq=False)
+class Convolution(Weighted):
+    """A convolution of one to three dimensions, or a transposed one.
+
+    Attributes:
+        weight: as PyTorch has it.
+        operand: its shape.
+        function: of operand and weight: the convolution without its bias.
+        stride: one entry per dimension, as all that follow.
+        padding: in front of each dimension.
+        dilation: distance of the taps.
+        groups: of channels.
+        transposed: whether it is a transposed one.
+    """
+
+    weight: Tensor
+    operand: torch.Size
+    function: Callable[[Tensor, Tensor], Tensor]
+    stride: list[int]
+    padding: list[int]
+    dilation: list[int]
+    groups: int
+    transposed: bool
+
+    def apply(self, u: Tensor, weight: Tensor) -> Tensor:
+        """The convolution itself."""
+        return self.function(u, weight)
+
+    def transpose(self, g: Tensor, weight: Tensor) -> Tensor:
+        """The transposed one, or back, for as many targets at a time as caches hold."""
+        size = g[0].numel() if g[0].numel() > self.operand.numel() else self.operand.numel()
+        step = max(1, CACHED // (size * g.element_size())) if g.is_cpu else len(g)
+        if step >= len(g):
+            return self._transpose(g, weight)
+        pulled = g.new_empty(len(g), *self.operand)
+        for i in range(0, len(g), step):
+            pulled[i : i + step] = self._transpose(g[i : i + step], weight)
+        return pulled
+
+    def _transpose(self, g: Tensor, weight: Tensor) -> Tensor:
+        dims, sizes, all_examples = len(self.stride), self.operand[2:], g.flatten(0, 1)
+        if self.transposed:
+            pulled = APPLY[dims](all_examples, weight, None, self.stride, self.padding, self.dilation, self.groups)
+        else:
+            spare = [
+                max(0, size - ((length - 1) * s - 2 * p + d * (taps - 1) + 1))
+                for size, length, s, p, d, taps in zip(
+                    sizes, g.shape[3:], self.stride, self.padding, self.dilation, weight.shape[2:], strict=True
+                )
+            ]
+            pulled = TRANSPOSE[dims](
+                all_examples, weight, None, self.stride, self.padding, spare, self.groups, self.dilation
+            )
+        for i, size in enumerate(sizes):  # what was padded behind more than in front, or is never read
+            pulled = pulled.narrow(2 + i, 0, size)
+        return pulled.reshape(len(g), *self.operand)
+
+    def by_row(self, scale: Tensor) -> Tensor | None:
+        """One row of the weight for each output channel."""
+        channels = 0 if self.transposed else len(self.weight)
+        if scale.dim() != self.weight.dim() or not scale.numel() == scale.shape[1] == channels:
+            return None
+        return scale.reshape(-1, *[1] * (scale.dim() - 1))
