@@ -12,12 +12,13 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from ..errors import InputError, RuleError, SourceError
-from ..graph import ONE_AT_A_TIME, Graph, Weights, capture, ids_of, looked_up
+from ..graph import ONE_AT_A_TIME, Graph, Node, Weights, capture, ids_of, looked_up
 from ..kernels import Settings
 from ..modes import DEFAULT, Linearization, modes_of, rewrite
 from ..operations import Operations
 from ..processes import require_threads
 from ..propagation import (
+    AUTO,
     Functional,
     Network,
     SourceFilter,
@@ -26,6 +27,7 @@ from ..propagation import (
     Targets,
     bias_sources,
     choose,
+    deepest_layout,
     hand_over,
     linearize,
     select,
@@ -193,6 +195,7 @@ class Explainer:
         self.captures = Captures(model, self.operations, check != "never")
         self._rewritten: dict[Graph, Graph] = {}
         self._agreed: dict[Graph, Weights] = {}
+        self._layouts: dict[Graph, Node] = {}
 
     def linearized(self, linearization: Linearization) -> "Explainer":
         """An explainer in another linearization that shares what was captured, which is what costs at the first call.
@@ -201,7 +204,7 @@ class Explainer:
             InputError: there is no such linearization.
         """
         made = copy(self)
-        made.modes, made._rewritten, made._agreed = modes_of(linearization), {}, {}
+        made.modes, made._rewritten, made._agreed, made._layouts = modes_of(linearization), {}, {}, {}
         return made
 
     def __repr__(self) -> str:
@@ -239,10 +242,11 @@ class Explainer:
         with _exactly(given):
             graph = self.graph(given)
             network = self._network(graph, given)
-            tape = linearize(graph, *network, self.operations, [graph.find(name) for name in dict.fromkeys(at)])
+            cut, below = [graph.find(name) for name in dict.fromkeys(at)], self._below(graph, network, request.handover)
+            tape = linearize(graph, *network, self.operations, cut, below)
             functional = select(tape, request.target, request.targets, _last_positions(given))
             choice = choose(request.sources, tape.names, request.zero_others)
-            handover = hand_over(request.handover, tape, network, choice, request.below)
+            handover = hand_over(below, tape, choice, request.below)
             swept = sweep(tape, functional, request.settings, choice, handover)
         single = len(tape.cut or graph.inputs) == 1 if at or graph.lookup else given.single
         ids = () if at else ids_of(graph, network[0], given.inputs, given.extras)
@@ -261,6 +265,13 @@ class Explainer:
         require_complete(explanation)
         self._compare(graph, given, tape.outputs, explanation.magnitude)
         return explanation
+
+    def _below(self, graph: Graph, network: Network, names: Sequence[str]) -> list[Node]:
+        """The tensors at which to hand over; what ``"auto"`` is, is found once for each graph."""
+        if AUTO in names and graph not in self._layouts:
+            found = deepest_layout(linearize(graph, *network, self.operations))
+            self._layouts[graph] = found or graph.inputs[0]  # where there is none, no hand-over
+        return list(dict.fromkeys(self._layouts[graph] if name == AUTO else graph.find(name) for name in names))
 
     def _compare(self, graph: Graph, given: Given, computed: Any, size: Tensor) -> None:
         """With the model itself, as often as is asked for."""
@@ -333,6 +344,7 @@ class Explainer:
                 found = self._rewritten.get(graph) or rewrite(graph, self.modes, self.operations)
                 kept = {old: new for old, new in self._rewritten.items() if old in self.captures}
                 self._agreed = {new: weights for new, weights in self._agreed.items() if new in kept.values()}
+                self._layouts = {new: node for new, node in self._layouts.items() if new in kept.values()}
                 self._rewritten = {**kept, graph: found}
         return found
 

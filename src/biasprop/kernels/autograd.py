@@ -29,6 +29,7 @@ def pull_back(output: Tensor | GradientEdge, operands: Sequence[Tensor], cotange
         retain_graph=True,
         allow_unused=True,
         is_grads_batched=batched,
+        create_graph=cotangents.requires_grad,
     )
     return [
         cotangents.new_zeros(len(cotangents), *operand.shape) if one is None else one if batched else one.unsqueeze(0)

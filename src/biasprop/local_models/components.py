@@ -1,6 +1,7 @@
 """Sums and products of tensors: a few operands per unit, element by element."""
 
 from collections.abc import Sequence
+from functools import reduce
 
 import torch
 from torch import Tensor
@@ -50,6 +51,11 @@ class Components(Linked):
     def gradient(self, g: Tensor) -> list[Tensor]:
         """By autograd, summed over the dimensions along which the operand was broadcast."""
         return [self._fold(a, shape) for a, shape in zip(super().gradient(g), self.shapes, strict=True)]
+
+    def push(self, tangents: Sequence[Tensor | None]) -> Tensor:
+        """``sum_i a_i t_i``."""
+        products = [a * t for a, t in zip(self.partials(), tangents, strict=True) if t is not None]
+        return reduce(torch.add, products).expand(self.shape)
 
     @staticmethod
     def _fold(values: Tensor, shape: torch.Size) -> Tensor:

@@ -1,5 +1,6 @@
 """Gates and other elementwise operations on one operand."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -46,6 +47,12 @@ class Diagonal(LocalModel):
         """``slope * g``; where nothing comes, as steep as it may be (the root of 0 below a clamp), nothing goes."""
         pulled = self.slope.times(g)
         return [pulled if self.finite else torch.where(g == 0, 0, pulled)]
+
+    def push(self, tangents: Sequence[Tensor | None]) -> Tensor:
+        """The same again: a diagonal matrix is its own transpose."""
+        (tangent,) = tangents
+        assert tangent is not None
+        return self.gradient(tangent[None])[0][0]
 
     def distribute(self, beta: Tensor, slope: Slope, h: Tensor | None, settings: Settings) -> Distributed:
         """The bias moves on as it is."""

@@ -67,6 +67,18 @@ class LocalModel(ABC):
     def gradient(self, g: Tensor) -> list[Tensor]:
         """``J^T g`` for each operand: ``(J, *shape)`` to ``(J, *operand)``."""
 
+    def push(self, tangents: Sequence[Tensor | None]) -> Tensor:
+        """``J t`` from a tangent for each operand (None: 0), at least one: the transpose of the gradient."""
+        given = next(t for t in tangents if t is not None)
+        with torch.enable_grad():
+            g = given.new_zeros(1, *self.shape).requires_grad_()
+            pairs = zip(self.gradient(g), tangents, strict=True)
+            some = [(pulled, t) for pulled, t in pairs if t is not None and pulled.requires_grad]
+        if not some:
+            return g.detach()[0]
+        pulled, along = zip(*some, strict=True)
+        return torch.autograd.grad(pulled, g, [t[None] for t in along])[0][0]
+
     @abstractmethod
     def distribute(self, beta: Tensor, slope: Slope, h: Tensor | None, settings: Settings) -> Distributed:
         """Share the accumulated bias of each unit among its operands (mathematics, section 2, step 2).

@@ -70,6 +70,13 @@ class Stencil(Linked):
         """``A^T g``, by autograd where there are no weights."""
         return super().gradient(g) if self.weighted is None else [self.weighted.transpose(g, self.weighted.weight)]
 
+    def push(self, tangents: Sequence[Tensor | None]) -> Tensor:
+        """``A t``."""
+        (tangent,) = tangents
+        if self.weighted is None or tangent is None:
+            return super().push(tangents)
+        return self.weighted.apply(tangent, self.weighted.weight)
+
     def distribute(self, beta: Tensor, slope: Slope, h: Tensor | None, settings: Settings) -> Distributed:
         """`spread` in the shapes of the operation; for option 3 what ordinary products cannot do."""
         shape, targets, positive = self.shape, len(beta), None

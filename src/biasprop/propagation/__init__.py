@@ -8,7 +8,7 @@ makes a linear functional of the target; `sweep` carries ``(g, beta)`` from it b
 from .choice import EVERY, Choice, SourceFilter, choose
 from .forward import Network, split
 from .functional import Functional, select
-from .handover import AUTO, hand_over
+from .handover import AUTO, deepest_layout, hand_over
 from .linearization import linearize
 from .selection import Target, Targets, chosen_index
 from .sweeping import Swept, bias_sources, sweep
@@ -29,6 +29,7 @@ __all__ = [
     "bias_sources",
     "choose",
     "chosen_index",
+    "deepest_layout",
     "hand_over",
     "linearize",
     "select",

@@ -1,20 +1,17 @@
-"""Forward mode: ``J x`` of any tensors of the network at once, in one forward pass with tangents (section 6)."""
+"""Forward mode: ``J x`` in one pass with tangents, of the output or of hidden tensors (mathematics, section 6)."""
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils import _pytree as pytree
 
-from ..graph import Graph, Node, compute_dtype, evaluated, leading_to, run, started, walk
-from .choice import Choice
+from ..graph import Graph, Node, compute_dtype, leading_to, run
 from .tape import Tape
 
-__all__ = ["Network", "chosen_biases", "linear_parts", "split"]
+__all__ = ["Network", "pushed", "split"]
 
 Network = tuple[Mapping[Node, Tensor], tuple[Tensor, ...], tuple[Any, ...]]
 """What a graph runs on: parameters, inputs, further arguments."""
@@ -30,44 +27,40 @@ def split(graph: Graph, parameters: Mapping[Node, Tensor], inputs: tuple[Tensor,
     return found
 
 
-def linear_parts(graph: Graph, network: Network, nodes: Sequence[Node]) -> list[tuple[Tensor, Tensor]]:
-    """The value of each of some tensors, and its ``J x``."""
-    values, linear = split(_up_to(graph, nodes), *network)
-    return list(zip(values, linear, strict=True))
-
-
 @torch.no_grad()
-def chosen_biases(tape: Tape, network: Network, nodes: Sequence[Node], choice: Choice) -> list[Tensor]:
-    """What the sources that take part add to each of some tensors: the derivative by a factor before all of them."""
-    graph = tape.graph
-    intercepts = {step.node: step.local.intercept for step in tape.steps}
-    chosen = {
-        node: torch.where(h.isfinite(), h, 0)  # a masked -inf is no bias
-        for node, h in intercepts.items()
-        if h is not None and choice.takes(node.name, node.operation)
-    }
-    values = started(graph, *network)
-    before = _up_to(graph, nodes)
+def pushed(
+    tape: Tape,
+    nodes: Sequence[Node],
+    tangents: Mapping[Node, Tensor],
+    added: Mapping[Node, Tensor] | None = None,
+) -> list[Tensor]:
+    """What reaches some tensors through the linearised network: ``J`` times the tangents of the inputs.
 
-    def scaled(factor: Tensor) -> list[Any]:
-        def visit(node: Node, known: Mapping[Node, Any]) -> Any:
-            value = evaluated(node, known)
-            return value + (factor - 1) * chosen[node] if node in chosen else value
-
-        return walk(before, values, visit)
-
-    one = torch.ones((), dtype=values[graph.inputs[0]].dtype, device=values[graph.inputs[0]].device)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        found: list[Tensor] = torch.func.jvp(scaled, (one,), (one,))[1]
-    return found
+    Args:
+        tape: the linearised network.
+        nodes: the tensors.
+        tangents: of the inputs; 0 where there is none.
+        added: what joins on the way, behind an operation.
+    """
+    added, found, known = added or {}, {}, dict(tangents)
+    needed = set(leading_to(nodes, tape.graph.nodes))
+    steps = [step for step in tape.steps if step.node in needed]
+    last = {operand: step.node for step in steps for operand in step.operands}
+    for step in steps:
+        before = [known.get(operand) for operand in step.operands]
+        here = None if all(t is None for t in before) else step.local.push(before)
+        if step.node in added:
+            more = added[step.node].expand(step.local.shape)
+            here = more if here is None else here + more
+        if here is not None:
+            known[step.node] = here
+        if step.node in nodes:
+            found[step.node] = here if here is not None else torch.zeros_like(tape.kept[step.node])
+        for operand in step.operands:
+            if last[operand] is step.node:
+                known.pop(operand, None)
+    return [found[node] for node in nodes]
 
 
 def _network(graph: Graph, parameters: Mapping[Node, Tensor], extras: tuple[Any, ...], *inputs: Tensor) -> Any:
     return run(graph, parameters, inputs, extras)
-
-
-def _up_to(graph: Graph, nodes: Sequence[Node]) -> Graph:
-    """The part of the graph that some tensors depend on, with these as its outputs."""
-    before = leading_to(nodes, graph.nodes)
-    return replace(graph, nodes=before, outputs=list(nodes), output_spec=pytree.tree_structure(list(nodes)))

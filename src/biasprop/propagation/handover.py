@@ -17,10 +17,10 @@ from ..graph import Node
 from ..kernels import Settings
 from ..local_models import Stencil
 from .choice import EVERY, Choice
-from .forward import Network, chosen_biases, linear_parts
+from .forward import pushed
 from .tape import Step, Tape
 
-__all__ = ["AUTO", "NOWHERE", "Handover", "Split", "hand_over"]
+__all__ = ["AUTO", "NOWHERE", "Handover", "Split", "deepest_layout", "hand_over"]
 
 AUTO = "auto"
 """The deepest tensor below the last weighted layer that is laid out like the input of a convolutional stack."""
@@ -69,46 +69,45 @@ class Handover:
 NOWHERE = Handover()
 
 
-def hand_over(
-    names: Sequence[str],
-    tape: Tape,
-    network: Network,
-    choice: Choice = EVERY,
-    below: Settings | None = None,
-) -> Handover:
-    """What the names of tensors, or ``"auto"``, mean for this network at this input.
+def hand_over(wanted: Sequence[Node], tape: Tape, choice: Choice = EVERY, below: Settings | None = None) -> Handover:
+    """The hand-over at some tensors, at this input.
 
     Args:
-        names: as `biasprop.explain` takes them.
+        wanted: the tensors, whose values the tape keeps; an input among them stands for no hand-over.
         tape: the linearised network.
-        network: parameters, inputs and further arguments that the graph runs on.
         choice: which bias sources take part.
         below: settings for what has been handed over.
 
     Raises:
-        SourceError: there is no such tensor, or it does not depend on the inputs.
+        SourceError: one of them does not depend on the inputs.
     """
-    graph = tape.graph
-    found = [_deepest_layout(tape) if name == AUTO else graph.find(name) for name in names]
-    wanted = list(dict.fromkeys(node or graph.inputs[0] for node in found))  # where there is none, no hand-over
-    nodes = [node for node in wanted if node not in graph.inputs]
+    inputs = tape.graph.inputs
+    nodes = [node for node in wanted if node not in inputs]
     active = {step.node for step in tape.steps}
     for node in nodes:
         if node not in active:
             raise SourceError(f"No attribution goes through {node.name!r}: there is nothing to hand over.")
     if not nodes:
         return NOWHERE
-    parts = linear_parts(graph, network, nodes)
-    biases = [value - linear for value, linear in parts]
-    chosen = biases if choice is EVERY else chosen_biases(tape, network, nodes, choice)
+    parts = pushed(tape, nodes, {node: tape.kept[node] for node in inputs})
+    biases = [tape.kept[node] - linear for node, linear in zip(nodes, parts, strict=True)]
+    chosen = biases if choice is EVERY else pushed(tape, nodes, {}, _chosen(tape, choice))
     at = {
-        node: Split(linear, bias, some)
-        for node, (_, linear), bias, some in zip(nodes, parts, biases, chosen, strict=True)
+        node: Split(linear, bias, some) for node, linear, bias, some in zip(nodes, parts, biases, chosen, strict=True)
     }
     return Handover(at, len(wanted), below)
 
 
-def _deepest_layout(tape: Tape) -> Node | None:
+def _chosen(tape: Tape, choice: Choice) -> dict[Node, Tensor]:
+    """The intercepts of the bias sources that take part; a masked -inf is no bias."""
+    return {
+        step.node: step.local.intercept.nan_to_num(0, 0, 0)
+        for step in tape.steps
+        if step.local.intercept is not None and choice.takes(step.node.name, step.node.operation)
+    }
+
+
+def deepest_layout(tape: Tape) -> Node | None:
     """The last tensor that is still laid out like the input of a convolutional stack; None where there is none.
 
     Channels first, then space, and behind it no layer that shares its weights between positions: patches that become

@@ -28,17 +28,19 @@ def linearize(
     extras: tuple[Any, ...] = (),
     operations: Operations | None = None,
     cut: Sequence[Node] = (),
+    keep: Sequence[Node] = (),
 ) -> Tape:
     """Run the graph at ``inputs`` and record the local linear model of each operation (mathematics, section 1).
 
-    The tape does not hold the hidden tensors, except those of the ``cut`` and what the models themselves need.
+    The tape does not hold the hidden tensors, except those of the ``cut``, those to ``keep``, and what the models
+    themselves need.
 
     Raises:
         UnsupportedOperation: an operation has no local model, or mixes the examples of a batch.
         InputError: an operation fails on this input.
     """
     values = started(graph, parameters, inputs, extras)
-    recorder = _Recorder(graph, values, operations or {}, cut)
+    recorder = _Recorder(graph, values, operations or {}, {*cut, *keep})
     outputs = walk(graph, values, recorder.visit)
     pairs = zip(graph.outputs, outputs, strict=True)
     reached = {o: value for o, value in pairs if isinstance(o, Node) and o in recorder.active}

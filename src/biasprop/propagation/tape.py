@@ -57,7 +57,7 @@ class Tape:
         graph: the captured network that was linearised.
         steps: its linearised operations.
         cut: the hidden tensors at which the sweep is to stop; the inputs are always among the ends.
-        kept: values of the inputs, and of the cut.
+        kept: values of the inputs, of the cut, and of whatever else was asked for.
         outputs: values of the graph's outputs.
         active: the values of those that depend on x.
         batch: how many examples.
