@@ -24,6 +24,7 @@ TINY = np.float32(1e-30)  # dividing a bias by less could overflow
 BLOCK = 2**17  # weights of a block of output channels: 512 KiB, half of a second-level cache
 UNITS = 16  # units whose shares are held at once, with several targets; with one, TILE
 TILE = 4  # units and targets in the registers at once
+TOGETHER = 512  # units of a few components each that are shared out together
 
 # Sums may be reordered into vector lanes and products fused, but infinities and NaN keep their meaning.
 FAST = {"reassoc", "contract", "nsz", "arcp"}
@@ -353,6 +354,45 @@ def scatter(message: Any, windows: Any, first: Any, cuts: Any, received: Any) ->
                             received[j, b, g, c, window[t]] += message[piece, j, i, c * taps + t]
 
 
+@njit(forceinline=True, error_model="numpy")  # type: ignore[untyped-decorator]
+def _raise_to_largest(m: Any, scores: Any, top: Any) -> None:
+    """The largest score so far of each unit's non-zero components."""
+    for k in range(len(m)):
+        score = m[k] * scores[k] if m[k] != 0 else np.float32(-np.inf)
+        top[k] = score if score > top[k] else top[k]
+
+
+@njit(forceinline=True, error_model="numpy")  # type: ignore[untyped-decorator]
+def _share(mode: Any, m: Any, scores: Any, top: Any, share: Any, total: Any) -> None:
+    """The share of one component of each unit, and how much that adds to the total."""
+    for k in range(len(m)):
+        value = _exp2(m[k] * scores[k] - top[k]) if mode == SOFTMAX else max(m[k], np.float32(0))
+        value = value if m[k] != 0 else np.float32(0)
+        share[k] = value
+        total[k] += value
+
+
+@njit(forceinline=True, error_model="numpy")  # type: ignore[untyped-decorator]
+def _scale(share: Any, total: Any, beta: Any, out: Any) -> None:
+    """``share / total * beta``, where there is something to share."""
+    for k in range(len(share)):
+        out[k] = share[k] / total[k] * beta[k] if beta[k] != 0 else np.float32(0)
+
+
+@njit(error_model="numpy")  # type: ignore[untyped-decorator]
+def _equal_parts(m: Any, support: Any, out: Any, p: Any) -> Any:
+    """The rule is 0/0: equal shares among the non-zero components, or the support, or all; how many these are."""
+    for kind in range(3):
+        total = np.float32(0)
+        for i in range(len(m)):
+            share = np.float32(kind == 2 or (kind == 1 and support[i, p]) or (kind == 0 and m[i, p] != 0))
+            out[i, 0, p] = share
+            total += share
+        if total > 0:
+            break
+    return total
+
+
 COMPONENTS = "void(i8, f4, b1, f4[:,::1], f4[:], b1[:,:], f4[:,:], f4[:,:,::1])"
 
 
@@ -371,30 +411,21 @@ def components(mode: Any, scale: Any, signed: Any, m: Any, h: Any, support: Any,
         out: ``(operands, J, units)``.
     """
     operands, targets, units = out.shape
-    for p in prange(units):
-        some = np.float32(0)
-        for j in range(targets):
-            some += abs(beta[j, p])
-        total, top = np.float32(0), np.float32(-np.inf)
-        s = np.float32(scale)
-        if signed:
-            s *= np.float32(h[p] > 0) - np.float32(h[p] < 0)
-        if some != 0:
+    for block in prange((units + TOGETHER - 1) // TOGETHER):
+        first, stop = block * TOGETHER, min(units, (block + 1) * TOGETHER)
+        local, scores, total = h[first:stop], np.empty(stop - first, np.float32), np.zeros(stop - first, np.float32)
+        top = np.full(stop - first, -np.inf, np.float32)
+        for k in range(len(scores)):
+            sign = np.float32(local[k] > 0) - np.float32(local[k] < 0)
+            scores[k] = scale * sign if signed else scale
+        if mode == SOFTMAX:
             for i in range(operands):
-                top = max(top, m[i, p] * s) if m[i, p] != 0 else top
-            for kind in range(4):  # by the rule, or among the non-zero components, or the support, or all
-                for i in range(operands):
-                    if kind == 0 and mode == SOFTMAX:
-                        share = _exp2(m[i, p] * s - top) if m[i, p] != 0 else np.float32(0)
-                    elif kind == 0:
-                        share = max(m[i, p], np.float32(0))
-                    else:
-                        share = np.float32(kind == 3 or (kind == 2 and support[i, p]) or (kind == 1 and m[i, p] != 0))
-                    out[i, 0, p] = share
-                    total += share
-                if total > 0:
-                    break
+                _raise_to_largest(m[i, first:stop], scores, top)
         for i in range(operands):
-            share = out[i, 0, p] / total if some != 0 else np.float32(0)
-            for j in range(targets):
-                out[i, j, p] = share * beta[j, p]
+            _share(mode, m[i, first:stop], scores, top, out[i, 0, first:stop], total)
+        for k in range(len(total)):
+            if total[k] == 0:
+                total[k] = _equal_parts(m, support, out, first + k)
+        for i in range(operands):
+            for j in range(targets - 1, -1, -1):  # the first row holds the shares
+                _scale(out[i, 0, first:stop], total, beta[j, first:stop], out[i, j, first:stop])

@@ -2,7 +2,7 @@
 
 The positive components of ``w u`` are those of ``max(w, 0) max(u, 0)`` and of ``min(w, 0) min(u, 0)``, so both the
 normaliser of Eq. 19 and the messages are products with one half of the weights. Behind a gate of negative slope
-it is the other two halves.
+it is the other two halves. Where the rule is 0/0, the equal shares are products with zeros and ones.
 """
 
 import torch
@@ -12,13 +12,13 @@ from .extremes import is_zero
 from .slope import Slope
 from .weighted import Weighted
 
-__all__ = ["spread_positive"]
+__all__ = ["spread_equally", "spread_positive"]
 
 TINY = 1e-30  # dividing a bias by less could overflow
 
 
 def spread_positive(layer: Weighted, u: Tensor, slope: Slope, beta: Tensor) -> tuple[Tensor, Tensor]:
-    """Beta of the operand where option 3 is not 0/0, and the rest of beta, which is for `biasprop.kernels.spread`.
+    """Beta of the operand where option 3 is not 0/0, and the rest of beta.
 
     Args:
         layer: the layer without its bias.
@@ -35,12 +35,44 @@ def spread_positive(layer: Weighted, u: Tensor, slope: Slope, beta: Tensor) -> t
         total = sum_of([layer.apply(*part) for part in parts])
         taken = slope.opened(_where_positive(rest, total, TINY))
         taken = taken if side is None else _where_positive(taken, side)
-        ratio = taken / total.clamp_min(TINY)
-        received += [layer.transpose(ratio, weight).mul_(half) for half, weight in parts]
+        received.append(_messages(layer, parts, taken, total))
         rest = rest - taken
         if is_zero(rest):
             break
     return sum_of(received) if received else beta.new_zeros(len(beta), *u.shape), rest
+
+
+def spread_equally(layer: Weighted, u: Tensor, slope: Slope, beta: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Equal shares where the rule is 0/0 (mathematics, section 3): beta of the operand, and what is lost.
+
+    Among the components that are not zero, else among the weights that are not zero, else among all that is wired.
+
+    Args:
+        layer: the layer without its bias.
+        u: operand.
+        slope: of the gate behind the layer; where it is 0 all components are.
+        beta: what to distribute, ``(J, *output)``.
+    """
+    received, rest = beta.new_zeros(len(beta), *u.shape), beta
+    weighs = (layer.weight != 0).to(u.dtype)
+    ones = u.new_ones(()).expand(u.shape)
+    levels = (((u != 0).to(u.dtype), weighs), (ones, weighs), (ones, torch.ones_like(weighs)))
+    for level, (counted, weight) in enumerate(levels):
+        total = layer.apply(counted, weight)
+        taken = _where_positive(rest, total, TINY)
+        if level == 0:
+            taken = slope.opened(taken if slope.scale is None else _where_positive(taken, slope.scale.abs()))
+        received += _messages(layer, [(counted, weight)], taken, total)
+        rest = rest - taken
+        if is_zero(rest):
+            return received, None
+    return received, rest
+
+
+def _messages(layer: Weighted, parts: list[tuple[Tensor, Tensor]], mass: Tensor, total: Tensor) -> Tensor:
+    """``A^T (mass / total)`` times the operand, for each of its halves."""
+    ratio = mass / total.clamp_min(TINY)
+    return sum_of([layer.transpose(ratio, weight).mul_(half) for half, weight in parts])
 
 
 def sum_of(tensors: list[Tensor]) -> Tensor:

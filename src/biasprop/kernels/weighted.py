@@ -10,8 +10,11 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.graph import get_gradient_edge
 
-__all__ = ["Convolution", "Dense", "Product", "Weighted"]
+from .autograd import pull_back
+
+__all__ = ["Averaging", "Convolution", "Dense", "Product", "Weighted"]
 
 CACHED = 8 * 2**20  # bytes: of larger tensors each target is pulled back by itself (CPU, measured)
 
@@ -61,6 +64,23 @@ class Dense(Weighted):
         """One row of the weight for each output."""
         out = len(self.weight)
         return scale.reshape(-1, 1) if scale.dim() and scale.shape[-1] == scale.numel() == out else None
+
+
+class Averaging(Weighted):
+    """A sum over windows that weighs all of a window alike: what it weighs them with cancels in shares."""
+
+    def __init__(self, function: Callable[[Tensor], Tensor], leaf: Tensor, output: Tensor) -> None:
+        """Of an operation with positive weights; ``output`` is of autograd's graph from ``leaf``."""
+        self.function, self.leaf, self.edge = function, leaf, get_gradient_edge(output)
+        self.weight = leaf.new_ones(()).detach()
+
+    def apply(self, u: Tensor, weight: Tensor) -> Tensor:
+        """The operation itself."""
+        return self.function(u) * weight
+
+    def transpose(self, g: Tensor, weight: Tensor) -> Tensor:
+        """By autograd."""
+        return pull_back(self.edge, [self.leaf], g)[0] * weight
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..kernels import Layout, Settings, spread
 from ..kernels.extremes import is_zero
-from ..kernels.proportional import spread_positive
+from ..kernels.proportional import spread_equally, spread_positive
 from ..kernels.slope import Slope
 from ..kernels.weighted import Weighted
 from ..rules import Proportional, form_of
@@ -89,6 +89,9 @@ class Stencil(Linked):
             positive, beta = spread_positive(self.weighted, u, slope, beta)
             if is_zero(beta):
                 return [positive], None
+            if mask is None:
+                equal, lost = spread_equally(self.weighted, u, slope, beta)
+                return [positive.add_(equal)], lost
         u = u.permute(*self.order)
         layout = self.layout()
         if mask is not None:

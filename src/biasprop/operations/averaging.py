@@ -4,6 +4,7 @@ They are affine with ``h = 0``. Over the positions of each channel all of them a
 dimension: which inputs an output reads, and with which weights.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from ..errors import UnsupportedOperation
 from ..kernels import Layout
+from ..kernels.weighted import Averaging
 from ..local_models import LocalModel, Stencil
 from ..local_models.windows import convolution_windows, per_dimension, product_windows, sparse_rows
 from . import degrees
@@ -49,7 +51,8 @@ def reduction(call: Call) -> LocalModel:
         shared = weight().expand(1, 1, 1, k)
         return Layout((rows, 1, k, 1), (rows, 1, 1, 1), shared, torch.zeros(1, 1, dtype=torch.int32))
 
-    return Stencil(leaf, output, layout, order=[*kept, *reduced])
+    weighted = Averaging(call, leaf, output) if call.trusted else None
+    return Stencil(leaf, output, layout, order=[*kept, *reduced], weighted=weighted)
 
 
 def _require_alike(call: Call, leaf: Tensor, output: Tensor, weight: Tensor, reduced: list[int]) -> None:
@@ -75,16 +78,19 @@ def average_pool(call: Call, dims: int | None = None) -> LocalModel:
     leaf = call.operands[0]
     if leaf.dim() != dims + 2:
         raise without_batch(call)
-    out = call(leaf).shape[2:]
-    rows = []
-    for size, length, k, s, p in zip(leaf.shape[2:], out, kernel, stride, padding, strict=True):
-        taps = convolution_windows(size, length, k, s, p, 1)
-        starts = torch.arange(length) * s - p
-        inside = (taps >= 0).sum(1)
-        counts = (starts + k).clamp_max(size + p) - starts if counted else inside
-        weights = (taps >= 0).double() / (torch.ones_like(counts) if divisor else counts)[:, None]
-        rows.append((taps, weights))
-    return _separable(call, rows, 1.0 / divisor if divisor else 1.0)
+
+    def rows(out: torch.Size) -> Rows:
+        found = []
+        for size, length, k, s, p in zip(leaf.shape[2:], out, kernel, stride, padding, strict=True):
+            taps = convolution_windows(size, length, k, s, p, 1)
+            starts = torch.arange(length) * s - p
+            inside = (taps >= 0).sum(1)
+            counts = (starts + k).clamp_max(size + p) - starts if counted else inside
+            weights = (taps >= 0).double() / (torch.ones_like(counts) if divisor else counts)[:, None]
+            found.append((taps, weights))
+        return found
+
+    return _separable(call, rows, 1.0 / divisor if divisor else 1.0, alike=not divisor or divisor > 0)
 
 
 def adaptive_average_pool(call: Call, dims: int | None = None) -> LocalModel:
@@ -92,34 +98,41 @@ def adaptive_average_pool(call: Call, dims: int | None = None) -> LocalModel:
     leaf = call.operands[0]
     if dims is not None and leaf.dim() != dims + 2:
         raise without_batch(call)
-    rows = []
-    for size, length in zip(leaf.shape[2:], call(leaf).shape[2:], strict=True):
-        starts = torch.arange(length) * size // length
-        counts = -(-(torch.arange(length) + 1) * size // length) - starts
-        taps = starts[:, None] + torch.arange(int(counts.max()))
-        within = torch.arange(int(counts.max())) < counts[:, None]
-        rows.append((taps.masked_fill(~within, -1), within.double() / counts[:, None]))
-    return _separable(call, rows)
+
+    def rows(out: torch.Size) -> Rows:
+        found = []
+        for size, length in zip(leaf.shape[2:], out, strict=True):
+            starts = torch.arange(length) * size // length
+            counts = -(-(torch.arange(length) + 1) * size // length) - starts
+            taps = starts[:, None] + torch.arange(int(counts.max()))
+            within = torch.arange(int(counts.max())) < counts[:, None]
+            found.append((taps.masked_fill(~within, -1), within.double() / counts[:, None]))
+        return found
+
+    return _separable(call, rows, alike=True)
 
 
 def interpolation(call: Call, cubic: bool = False) -> LocalModel:
     """Linear, bilinear, trilinear and bicubic upsampling."""
-    (leaf,) = call.leaves()
-    sizes = call(leaf).shape[2:]
+    sizes = call.operands[0].shape[2:]
     align, scales = bool(call.argument(2, "align_corners")), call.argument(3, "scale_factors")
-    matrices = []
-    for i, (n, length) in enumerate(zip(leaf.shape[2:], sizes, strict=True)):
-        # Along one dimension; torch has cubic interpolation for two only.
-        units = _units(n).movedim(1, 2)[..., None] if cubic else _units(n)
-        one = (1,) if cubic else ()
-        how: Any = (
-            {"scale_factor": (scales[i], *map(float, one))}
-            if isinstance(scales, list | tuple)
-            else {"size": (length, *one)}
-        )
-        matrix = F.interpolate(units, mode="bicubic" if cubic else "linear", align_corners=align, **how)
-        matrices.append((matrix[:, :, :, 0] if cubic else matrix).reshape(n, length).T)
-    return _separable(call, [sparse_rows(m) for m in matrices])
+
+    def rows(out: torch.Size) -> Rows:
+        matrices = []
+        for i, (n, length) in enumerate(zip(sizes, out, strict=True)):
+            # Along one dimension; torch has cubic interpolation for two only.
+            units = _units(n).movedim(1, 2)[..., None] if cubic else _units(n)
+            one = (1,) if cubic else ()
+            how: Any = (
+                {"scale_factor": (scales[i], *map(float, one))}
+                if isinstance(scales, list | tuple)
+                else {"size": (length, *one)}
+            )
+            matrix = F.interpolate(units, mode="bicubic" if cubic else "linear", align_corners=align, **how)
+            matrices.append((matrix[:, :, :, 0] if cubic else matrix).reshape(n, length).T)
+        return [sparse_rows(m) for m in matrices]
+
+    return _separable(call, rows)
 
 
 def _units(size: int) -> Tensor:
@@ -127,24 +140,29 @@ def _units(size: int) -> Tensor:
     return torch.eye(size, dtype=torch.float64)[None]
 
 
-def _separable(call: Call, rows: list[tuple[Tensor, Tensor]], scale: float = 1.0) -> Stencil:
-    """A stencil over the positions of each channel: for each dimension which inputs an output reads, and weights."""
+Rows = list[tuple[Tensor, Tensor]]
+"""For each dimension which inputs an output reads, and with which weights."""
+
+
+def _separable(call: Call, rows: Callable[[torch.Size], Rows], scale: float = 1.0, alike: bool = False) -> Stencil:
+    """A stencil over the positions of each channel, which may weigh all of a window ``alike``."""
     (leaf,) = call.leaves()
     output = call(leaf)
     planes, places = leaf.shape[:2].numel(), output.shape[2:].numel()
 
     def layout() -> Layout:
-        weights = rows[0][1]
-        for _, more in rows[1:]:
+        found = rows(output.shape[2:])
+        weights = found[0][1]
+        for _, more in found[1:]:
             weights = (weights[:, None, :, None] * more[None, :, None, :]).reshape(weights.shape[0] * more.shape[0], -1)
         return Layout(
             (planes, 1, 1, leaf.shape[2:].numel()),
             (planes, 1, 1, places),
             (weights * scale)[None, :, None].to(leaf),
-            product_windows([taps for taps, _ in rows], leaf.shape[2:]),
+            product_windows([taps for taps, _ in found], leaf.shape[2:]),
         )
 
-    return Stencil(leaf, output, layout)
+    return Stencil(leaf, output, layout, weighted=Averaging(call, leaf, output) if alike else None)
 
 
 FAMILIES = (
