@@ -29,8 +29,8 @@ def test_a_walk_visits_each_node_once_in_order_and_keeps_only_what_is_still_read
     visited = []
 
     def visit(node, values):
-        assert all(operand in values for operand in node.operands())
-        later = {operand for n in graph.nodes[len(visited) :] for operand in n.operands()}
+        assert all(operand in values for operand in node.operands)
+        later = {operand for n in graph.nodes[len(visited) :] for operand in n.operands}
         assert {n for n in visited if n in values} <= later
         visited.append(node)
         return evaluated(node, values)
@@ -45,7 +45,7 @@ def test_values_may_be_anything(network):
     """Here how many operations lie between the input and a node."""
     _, _, graph = network
     start = dict.fromkeys(graph.parameters, 0) | {graph.inputs[0]: 0}
-    assert walk(graph, start, lambda node, values: 1 + max(values[o] for o in node.operands())) == [5]
+    assert walk(graph, start, lambda node, values: 1 + max(values[o] for o in node.operands)) == [5]
 
 
 def test_what_has_a_name_is_found(network):
@@ -60,7 +60,7 @@ def test_what_has_a_name_is_found(network):
 
 def test_who_reads_whom(network):
     _, _, graph = network
-    readers = graph.consumers()
+    readers = graph.consumers
     first, last = graph.nodes[0], graph.nodes[-1]
     assert set(readers[graph.inputs[0]]) == {first, graph.find("0")}
     assert readers[first] == [graph.nodes[1]]
@@ -75,5 +75,5 @@ def test_many_names_are_abbreviated():
 def test_operands_are_found_inside_lists_with_repetitions():
     one, two = Node("one", "", torch.relu), Node("two", "", torch.relu)
     node = Node("joined", "", torch.ops.aten.cat.default, ([one, two, one],), {"dim": 1})
-    assert node.operands() == [one, two, one]
+    assert node.operands == [one, two, one]
     assert repr(node) == "joined (cat)"

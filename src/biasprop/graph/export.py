@@ -153,7 +153,7 @@ class _Places:
         if dim is None or str(shape[dim]) == str(self.batch):  # there is none, or the examples are it
             return dim, None if dim is None else 1
         read = fx.args[0].all_input_nodes if fx.target is getitem else fx.all_input_nodes  # type: ignore[union-attr]
-        for before, operand in zip(read, dict.fromkeys(node.operands()), strict=False):
+        for before, operand in zip(read, dict.fromkeys(node.operands), strict=False):
             if operand.batch_inner is not None and operand.batch_dim is not None:
                 there = before.meta["val"].shape
                 if str(there[operand.batch_dim]) == str(shape[dim]):

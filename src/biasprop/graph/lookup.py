@@ -72,7 +72,7 @@ def from_embeddings(graph: Graph, floating: Sequence[bool]) -> Graph:
 def _embeddings_of(graph: Graph, ids: Node) -> list[Node]:
     reached, found = {ids}, []
     for node in graph.nodes:
-        if not any(operand in reached for operand in node.operands()):
+        if not any(operand in reached for operand in node.operands):
             continue
         if node.packet is torch.ops.aten.embedding:
             if node.args[1] in reached and node.args[0] not in reached:

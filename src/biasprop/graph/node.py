@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from operator import attrgetter
 from typing import Any
 
@@ -57,6 +58,7 @@ class Node:
         own = str(getattr(self.packet, "__name__", self.packet))
         return self.function, self.packet, self.operation, own, CALLED.get(own, own)
 
+    @cached_property
     def operands(self) -> list["Node"]:
         """Every node among the arguments, with repetitions, in order."""
         found: list[Node] = []
@@ -136,11 +138,17 @@ class Graph:
         names = [n.name for n in [*self.inputs, *self.nodes]]
         raise SourceError(f"No tensor of the network is called {name!r}. There are: {abbreviate(names)}.")
 
+    @cached_property
+    def last_readers(self) -> dict[Node, Node]:
+        """For every node that is read the last one that does so, after which nobody needs its value."""
+        return {operand: node for node in self.nodes for operand in node.operands if operand not in self.outputs}
+
+    @cached_property
     def consumers(self) -> dict[Node, list[Node | None]]:
         """For every node the nodes that read it; ``None`` stands for the network's output."""
         readers: dict[Node, list[Node | None]] = {}
         for node in self.nodes:
-            for operand in node.operands():
+            for operand in node.operands:
                 readers.setdefault(operand, []).append(node)
         for output in self.outputs:
             if isinstance(output, Node):
@@ -153,7 +161,7 @@ def leading_to(wanted: Iterable[Node], nodes: Sequence[Node]) -> list[Node]:
     needed, found = set(wanted), []
     for node in reversed(nodes):
         if node in needed:
-            needed.update(node.operands())
+            needed.update(node.operands)
             found.append(node)
     return found[::-1]
 

@@ -100,7 +100,7 @@ class _Pairs:
         Raises:
             UnsupportedOperation: it differs for the example that is the same in both.
         """
-        operands = set(node.operands())
+        operands = set(node.operands)
         count = max((len(values[o]) for o in operands), default=1)
         each = [{o: values[o][min(k, len(values[o]) - 1)] for o in operands} for k in range(count)]
         found = tuple(evaluated(node, one) for one in each)

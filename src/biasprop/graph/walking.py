@@ -31,11 +31,11 @@ def walk(graph: Graph, values: Mapping[Node, Any], visit: Visit) -> list[Any]:
         The values of the graph's outputs.
     """
     known = dict(values)
-    last = {operand: node for node in graph.nodes for operand in node.operands()}
+    last = graph.last_readers
     for node in graph.nodes:
         known[node] = visit(node, known)
-        for operand in node.operands():
-            if last[operand] is node and operand not in graph.outputs:
+        for operand in node.operands:
+            if last.get(operand) is node:
                 known.pop(operand, None)
     return [known[o] if isinstance(o, Node) else o for o in graph.outputs]
 

@@ -58,7 +58,7 @@ class _Visitor:
 
     def visit(self, node: Node, values: Mapping[Node, Any]) -> Any:
         """The value of a node, or its degree."""
-        known = {o: values[o].degree for o in node.operands() if isinstance(values[o], _Scales)}
+        known = {o: values[o].degree for o in node.operands if isinstance(values[o], _Scales)}
         if not known:
             return evaluated(node, values)
         args, kwargs = filled(node, values, known)

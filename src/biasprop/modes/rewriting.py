@@ -90,7 +90,7 @@ class _Writer:
             self.now[old] = self._add(node)
             return
         mode = self.modes.of(node)
-        rank = rank_of(node, [o for o in node.operands() if o in self.active], self.ranks)
+        rank = rank_of(node, [o for o in node.operands if o in self.active], self.ranks)
         if mode == "tangent" or (mode == "half" and rank != STATISTIC):
             rank = VALUE  # it only modulates where it is frozen
         trusted = family_of(node, self.own)[1]
@@ -101,7 +101,7 @@ class _Writer:
 
     def _depends(self, node: Node) -> bool:
         """Whether a node has a gradient with respect to the inputs."""
-        if not node.floating or not any(operand in self.active for operand in node.operands()):
+        if not node.floating or not any(operand in self.active for operand in node.operands):
             return False
         return family_of(node, self.own)[0].linearize is not constant
 

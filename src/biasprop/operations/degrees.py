@@ -243,7 +243,7 @@ def attention(call: Scaling) -> Degree:
 
 def unknown(call: Scaling) -> Degree:
     """not known"""
-    degrees = [call.degree(o) for o in call.node.operands() if o in call.known]
+    degrees = [call.degree(o) for o in call.node.operands if o in call.known]
     if all(d in (0.0, None) for d in degrees):
         return 0.0
     raise Broken("it is not known how this operation scales", max(d for d in degrees if d is not None))

@@ -63,7 +63,7 @@ class _Recorder:
 
     def visit(self, node: Node, values: Mapping[Node, Any]) -> Any:
         """The value of a node; a step where it depends on the inputs."""
-        operands = [o for o in node.operands() if o in self.active]
+        operands = [o for o in node.operands if o in self.active]
         try:
             local = self._linearised(node, values, operands) if operands and node in self.relevant else None
             value = evaluated(node, values) if local is None else local.release()
@@ -117,7 +117,7 @@ def _relevant(graph: Graph, operations: Operations) -> set[Node]:
     found = {o for o in graph.outputs if isinstance(o, Node)}
     for node in reversed(graph.nodes):
         if node in found and node.floating and family_of(node, operations)[0].linearize is not constant:
-            found.update(node.operands())
+            found.update(node.operands)
     return found
 
 

@@ -95,7 +95,7 @@ def fold(graph: Graph, steps: Sequence[Step]) -> list[Step]:
     differentiable = {step.node for step in steps}
     readers = {
         node: sum(reader is None or reader in differentiable for reader in found)
-        for node, found in graph.consumers().items()
+        for node, found in graph.consumers.items()
     }
     gates: dict[Node, tuple[Step, ...]] = {}
     done: list[Step] = []
