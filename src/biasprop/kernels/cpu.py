@@ -127,22 +127,6 @@ def _softmax(weight: Any, o: Any, window: Any, i: Any, scale: Any, share: Any, n
     return total
 
 
-@njit(fastmath=FAST, error_model="numpy")  # type: ignore[untyped-decorator]
-def _positive(weight: Any, o: Any, window: Any, i: Any, scale: Any, share: Any, n: Any) -> Any:
-    """``share[n] = max(scale weight[o] window[i], 0)``, or 1 if not 0 where none is positive; its sum."""
-    total = np.float32(0)
-    for k in range(share.shape[1]):
-        value = max(weight[o, k] * window[i, k] * scale, np.float32(0))
-        share[n, k] = value
-        total += value
-    if total == 0:
-        for k in range(share.shape[1]):
-            value = np.float32(1) if weight[o, k] * window[i, k] != 0 else np.float32(0)
-            share[n, k] = value
-            total += value
-    return total
-
-
 @njit(error_model="numpy")  # type: ignore[untyped-decorator]
 def _fallback(weight: Any, o: Any, windows: Any, position: Any, share: Any, n: Any) -> Any:
     """No non-zero component: equal shares over the support, else over everything wired (mathematics, section 3)."""
@@ -220,14 +204,13 @@ def largest(weight: Any, out: Any) -> None:
 
 # One signature for tensors of any strides: nothing is compiled twice, nor in the middle of an explanation.
 MESSAGES = (
-    "void(i8, f4, b1, b1, f4[:,:,:,:], i4[:,::1], f4[:,::1], f4[:], f4[:,:,:,:], f4[:,:,:,:], f4[:,:,:,:,:], "
+    "void(f4, b1, b1, f4[:,:,:,:], i4[:,::1], f4[:,::1], f4[:], f4[:,:,:,:], f4[:,:,:,:], f4[:,:,:,:,:], "
     "f4[:,:,:,:,:], i8, i8, f4[:,:,:,::1])"
 )
 
 
 @njit(MESSAGES, parallel=True, error_model="numpy", cache=True)  # type: ignore[untyped-decorator]
 def messages(
-    mode: Any,
     scale: Any,
     signed: Any,
     shared: Any,
@@ -243,10 +226,9 @@ def messages(
     cuts: Any,
     out: Any,
 ) -> None:
-    """The messages of a block of rows; a row is an output position of one example and group.
+    """The messages of a block of rows of options 1 and 2; a row is an output position of one example and group.
 
     Args:
-        mode: `SOFTMAX` or `POSITIVE`.
         scale: times ``slope * weight * u``: the score of a component, to the base 2.
         signed: also times the sign of ``h``.
         shared: the positions share their weights.
@@ -309,9 +291,7 @@ def messages(
                             s *= np.float32(h[b, g, o, position] > 0) - np.float32(h[b, g, o, position] < 0)
                         total = np.float32(0)
                         if not closed:
-                            if mode == POSITIVE:
-                                total = _positive(weight, w, window, i, s, share, units)
-                            elif abs(s) * size * reach[w] < BOUND:
+                            if abs(s) * size * reach[w] < BOUND:
                                 total = _bounded_softmax(weight, w, window, i, s, share, units)
                             else:
                                 total = _softmax(weight, w, window, i, s, share, units)

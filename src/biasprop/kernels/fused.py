@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..rules import Form, Proportional, Rule, Softmax, form_of
-from . import cpu
+from . import cpu, streaming
 from .layout import Layout, Settings
 
 __all__ = ["spread", "spread_components"]
@@ -25,7 +25,13 @@ ONE_AT_A_TIME = threading.Lock()  # not every threading layer of Numba may be en
 def spread(
     layout: Layout, u: Tensor, slope: Tensor, h: Tensor, beta: Tensor, settings: Settings
 ) -> tuple[Tensor, Tensor | None]:
-    """See `biasprop.kernels.spread`; float32 on the CPU and rules that have a form."""
+    """See `biasprop.kernels.spread`; float32 on the CPU and rules that have a form.
+
+    Of option 3 only the few come here that are no products.
+    """
+    mode, scale, signed = _mode(settings.rule)
+    if mode == cpu.POSITIVE:
+        return streaming.spread(layout, u, slope, h, beta, settings)
     batch, groups, _, _ = layout.operand
     outputs, positions = layout.output[2:]
     components = layout.weight.shape[-1]
@@ -38,9 +44,8 @@ def spread(
     received = u.new_zeros(targets, *layout.operand)
     step = max(1, min(MESSAGES, settings.memory_budget // 4) // (4 * components * pieces * targets))
     room = u.new_empty(pieces * targets * min(step, rows) * components)
-    mode, scale, signed = _mode(settings.rule)
     with _threads() as threads:
-        if rows >= 16 and mode == cpu.SOFTMAX:  # where products are small, the pass for the maximum is spared
+        if rows >= 16:  # where products are small, the pass for the maximum is spared
             reach = weight.new_empty(len(weight))
             cpu.largest(weight.numpy(), reach.numpy())
         cuts = max(threads, min(8 * threads, rows // ROWS))
@@ -48,7 +53,7 @@ def spread(
         for first in range(0, rows, step):
             count = min(step, rows - first)
             part = room[: pieces * targets * count * components].view(pieces, targets, count, components).numpy()
-            cpu.messages(mode, scale, signed, layout.weight.shape[1] == 1, *fixed, first, cuts, part)
+            cpu.messages(scale, signed, layout.weight.shape[1] == 1, *fixed, first, cuts, part)
             cpu.scatter(part, fixed[1], first, cuts, received.numpy())
     return received, lost if nowhere and lost.any() else None
 

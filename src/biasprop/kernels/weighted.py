@@ -27,9 +27,11 @@ class Weighted(ABC):
 
     Attributes:
         weight: its weight.
+        counts: whether zeros and ones in the place of operand and weight count what is wired.
     """
 
     weight: Tensor
+    counts: bool = True
 
     @abstractmethod
     def apply(self, u: Tensor, weight: Tensor) -> Tensor:
@@ -67,11 +69,11 @@ class Dense(Weighted):
 
 
 class Averaging(Weighted):
-    """A sum over windows that weighs all of a window alike: what it weighs them with cancels in shares."""
+    """An operation with positive weights of its own, which are not known one by one."""
 
-    def __init__(self, function: Callable[[Tensor], Tensor], leaf: Tensor, output: Tensor) -> None:
-        """Of an operation with positive weights; ``output`` is of autograd's graph from ``leaf``."""
-        self.function, self.leaf, self.edge = function, leaf, get_gradient_edge(output)
+    def __init__(self, function: Callable[[Tensor], Tensor], leaf: Tensor, output: Tensor, alike: bool = True) -> None:
+        """``output`` is of autograd's graph from ``leaf``; ``alike``: all of a window have the same weight."""
+        self.function, self.leaf, self.edge, self.counts = function, leaf, get_gradient_edge(output), alike
         self.weight = leaf.new_ones(()).detach()
 
     def apply(self, u: Tensor, weight: Tensor) -> Tensor:

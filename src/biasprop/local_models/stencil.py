@@ -89,7 +89,7 @@ class Stencil(Linked):
             positive, beta = spread_positive(self.weighted, u, slope, beta)
             if is_zero(beta):
                 return [positive], None
-            if mask is None:
+            if mask is None and self.weighted.counts:
                 equal, lost = spread_equally(self.weighted, u, slope, beta)
                 return [positive.add_(equal)], lost
         u = u.permute(*self.order)

@@ -90,7 +90,7 @@ def average_pool(call: Call, dims: int | None = None) -> LocalModel:
             found.append((taps, weights))
         return found
 
-    return _separable(call, rows, 1.0 / divisor if divisor else 1.0, alike=not divisor or divisor > 0)
+    return _separable(call, rows, 1.0 / divisor if divisor else 1.0, positive=not divisor or divisor > 0)
 
 
 def adaptive_average_pool(call: Call, dims: int | None = None) -> LocalModel:
@@ -109,7 +109,7 @@ def adaptive_average_pool(call: Call, dims: int | None = None) -> LocalModel:
             found.append((taps.masked_fill(~within, -1), within.double() / counts[:, None]))
         return found
 
-    return _separable(call, rows, alike=True)
+    return _separable(call, rows)
 
 
 def interpolation(call: Call, cubic: bool = False) -> LocalModel:
@@ -132,7 +132,7 @@ def interpolation(call: Call, cubic: bool = False) -> LocalModel:
             matrices.append((matrix[:, :, :, 0] if cubic else matrix).reshape(n, length).T)
         return [sparse_rows(m) for m in matrices]
 
-    return _separable(call, rows)
+    return _separable(call, rows, alike=False, positive=not cubic)
 
 
 def _units(size: int) -> Tensor:
@@ -144,8 +144,10 @@ Rows = list[tuple[Tensor, Tensor]]
 """For each dimension which inputs an output reads, and with which weights."""
 
 
-def _separable(call: Call, rows: Callable[[torch.Size], Rows], scale: float = 1.0, alike: bool = False) -> Stencil:
-    """A stencil over the positions of each channel, which may weigh all of a window ``alike``."""
+def _separable(
+    call: Call, rows: Callable[[torch.Size], Rows], scale: float = 1.0, positive: bool = True, alike: bool = True
+) -> Stencil:
+    """A stencil over the positions of each channel, with ``positive`` weights, ``alike`` in a window, or not."""
     (leaf,) = call.leaves()
     output = call(leaf)
     planes, places = leaf.shape[:2].numel(), output.shape[2:].numel()
@@ -162,7 +164,7 @@ def _separable(call: Call, rows: Callable[[torch.Size], Rows], scale: float = 1.
             product_windows([taps for taps, _ in found], leaf.shape[2:]),
         )
 
-    return Stencil(leaf, output, layout, weighted=Averaging(call, leaf, output) if alike else None)
+    return Stencil(leaf, output, layout, weighted=Averaging(call, leaf, output, alike) if positive else None)
 
 
 FAMILIES = (

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..graph import Node
 from ..kernels import Layout
-from ..kernels.weighted import Convolution, Dense
+from ..kernels.weighted import Convolution, Dense, Product
 from ..local_models import Contraction, LocalModel, Stencil
 from ..local_models.windows import convolution_windows, per_dimension, product_windows, transposed_windows
 from . import degrees
@@ -48,23 +48,23 @@ def matmul(call: Call) -> LocalModel:
     """Matrix products of a tensor with a constant, or of two activations: each factor gets half of every product."""
     if len(call.operands) > 1:
         return contraction(call, tangent=True)
-    (leaf,) = call.leaves()
+    (u,) = call.operands
     left = isinstance(call.args[0], Node)
     constant: Tensor = call.args[1 if left else 0].detach()
-    if left and constant.dim() <= 2 and leaf.dim() > 1:
-        return dense(call.operands[0], call.value(), constant.reshape(constant.shape[0], -1).T)
-    if constant.dim() != 2 or leaf.dim() < 2:
+    if left and constant.dim() <= 2 and u.dim() > 1:
+        return dense(u, call.value(), constant.reshape(constant.shape[0], -1).T)
+    if constant.dim() != 2 or u.dim() < 2:
         return contraction(call)
     # K @ u acts on the second to last dimension: a stencil with a position per column.
     out, k = constant.shape
-    columns = leaf.shape[-1]
-    rows = leaf.shape[:-2].numel()
+    columns = u.shape[-1]
+    rows = u.shape[:-2].numel()
 
     def layout() -> Layout:
         windows = torch.arange(columns, dtype=torch.int32)[:, None]
         return Layout((rows, 1, k, columns), (rows, 1, out, columns), constant[None, None], windows)
 
-    return Stencil(leaf, call(leaf), layout)
+    return Stencil(u, call.value(), layout, weighted=Product(constant, u.shape, left=False))
 
 
 def contraction(call: Call, tangent: bool = False) -> LocalModel:
