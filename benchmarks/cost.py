@@ -5,8 +5,9 @@
 
 One *gradient* is a forward pass and the gradient of the input, of the same batch, with frozen parameters. Everything
 is measured in one process, in interleaved repetitions; a figure is the median over repetitions of the ratio to the
-gradient of the same repetition. Writes ``cost.json`` and ``cost.png`` to ``--output``. Trained weights and images are
-found through BIASPROP_DATA.
+mean of the gradients just before and just after. Explainers compare the graph with the model once (``check="once"``);
+comparing each time costs ``check`` more, a forward pass. Writes ``cost.json`` and ``cost.png`` to ``--output``. Trained
+weights and images are found through BIASPROP_DATA.
 """
 
 import argparse
@@ -16,7 +17,7 @@ import os
 import platform
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from importlib.metadata import version
@@ -25,6 +26,7 @@ from statistics import median
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from captum.attr import DeepLift, IntegratedGradients
 from matplotlib.figure import Figure
 from rich.console import Console
@@ -33,19 +35,43 @@ from rich.table import Table
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torchvision import models
+from transformers import BertConfig, BertForSequenceClassification
 
 import biasprop
 from biasprop.loading import Preparation, read
 
 DATA = Path(os.environ.get("BIASPROP_DATA", Path(__file__).parents[2] / "shared" / "data"))
 BIAS = ("bias1", "bias2", "bias3")
-METHODS = (*BIAS, "input * gradient", "IG, 50 steps", "DeepLIFT")
-TARGETS = ("bias1, 10 targets", "bias1, all targets")
+HANDED = ("bias1, hand-over", "bias3, hand-over")
+OTHERS = ("input * gradient", "IG, 50 steps", "DeepLIFT")
+TEN = ("10 gradients", "bias1, 10 targets", "bias3, 10 targets")
+ALL = ("bias1, all targets", "bias3, all targets")
+METHODS = (*BIAS, *HANDED, *OTHERS, "check")
+TOKENS = 128  # of a sentence
+
+
+@dataclass(frozen=True)
+class Work:
+    """A network and a batch of inputs of it.
+
+    ``size``: pixels or tokens; 0 for a table.
+    """
+
+    network: str
+    size: int = 224
+    batch: int = 1
+    dtype: torch.dtype = torch.float32
+    methods: tuple[str, ...] = METHODS
+
+    @property
+    def name(self) -> str:
+        """With its precision, where that is not float32."""
+        return self.network + ("" if self.dtype == torch.float32 else f", {str(self.dtype).removeprefix('torch.')}")
 
 
 @dataclass
 class Figures:
-    """One row: median ratio to a gradient, and peak memory above what was held before, for one method."""
+    """One row: ratio to a gradient, and peak memory above what was held before, for one method."""
 
     network: str
     size: int
@@ -75,11 +101,13 @@ def randomise(model: nn.Module) -> nn.Module:
 
 
 def network(name: str) -> nn.Module:
-    """VGG-16 and ResNet-50 with random weights, SqueezeNet 1.1 with its trained ones, an MLP; frozen, eval mode."""
+    """SqueezeNet 1.1 with its trained weights, an MLP and the rest with random ones; frozen, eval mode."""
     torch.manual_seed(0)
     if name == "mlp":
         layers = [nn.Linear(100, 512), nn.ReLU(), nn.Linear(512, 512), nn.ReLU(), nn.Linear(512, 10)]
         model: nn.Module = nn.Sequential(*layers)
+    elif name == "bert-base":
+        model = randomise(BertForSequenceClassification(BertConfig()))
     else:
         model = models.get_model(name, weights=None)
         if name == "squeezenet1_1":
@@ -93,28 +121,45 @@ def network(name: str) -> nn.Module:
 
 
 def batch_of(name: str, size: int, batch: int) -> Tensor:
-    """Real images at any size; random rows for the MLP."""
+    """Real images at any size, random rows for the MLP, random words for BERT."""
     if name == "mlp":
         return torch.randn(batch, 100)
+    if name == "bert-base":
+        return torch.randint(1000, 30000, (batch, size))
     images = read(sorted((DATA / "imagenet").glob("*.jpg"))[:batch], Preparation(size * 8 // 7, size))
     return torch.stack([item.x for item in images])
 
 
-def gradient(model: nn.Module, x: Tensor) -> Tensor:
-    """The unit: forward and input gradient of the predicted class."""
-    u = x.clone().requires_grad_()
-    return torch.autograd.grad(model(u).amax(1).sum(), u)[0]
+def logits_of(model: nn.Module, x: Tensor) -> Tensor:
+    """Of images, rows, or the embeddings of words."""
+    if isinstance(model, BertForSequenceClassification):
+        return model(**({"inputs_embeds": x} if x.is_floating_point() else {"input_ids": x})).logits  # type: ignore[no-any-return]
+    return model(x)  # type: ignore[no-any-return]
+
+
+def gradient(model: nn.Module, x: Tensor, targets: Tensor | None = None) -> Tensor:
+    """The unit: forward and input gradient of the predicted class; of several classes as one batched backward pass."""
+    embedded = x if x.is_floating_point() else model.get_input_embeddings()(x)  # type: ignore[operator]
+    u = embedded.detach().clone().requires_grad_()
+    logits = logits_of(model, u)
+    if targets is None:
+        return torch.autograd.grad(logits.amax(1).sum(), u)[0]
+    one_hot = F.one_hot(targets.T, logits.shape[1]).to(logits)
+    return torch.autograd.grad(logits, u, one_hot, is_grads_batched=True)[0]
 
 
 def methods(model: nn.Module, x: Tensor, explainer: biasprop.Explainer) -> dict[str, Callable[[], Any]]:
     """What is compared, each as a call without arguments."""
-    logits = model(x)
-    target, ten = logits.argmax(1), logits.topk(10).indices
+    logits = logits_of(model, x)
+    target, ten = logits.argmax(1), logits.topk(min(10, logits.shape[1])).indices
     ig, deep_lift = IntegratedGradients(model), DeepLift(model)
     return {
         **{rule: partial(explainer, x, target, rule) for rule in BIAS},
-        "bias1, 10 targets": partial(explainer, x, targets=ten),
-        "bias1, all targets": partial(explainer, x, targets="all"),
+        **{name: partial(explainer, x, target, name[:5], handover="auto") for name in HANDED},
+        "10 gradients": partial(gradient, model, x, ten),
+        **{f"{rule}, 10 targets": partial(explainer, x, rule=rule, targets=ten) for rule in BIAS},
+        **{f"{rule}, all targets": partial(explainer, x, rule=rule, targets="all") for rule in BIAS},
+        "check": lambda: logits_of(model, x),
         "input * gradient": lambda: x * gradient(model, x),
         "IG, 50 steps": lambda: ig.attribute(x, target=target, n_steps=50, internal_batch_size=len(x)),
         "DeepLIFT": lambda: deep_lift.attribute(x, target=target),
@@ -122,14 +167,21 @@ def methods(model: nn.Module, x: Tensor, explainer: biasprop.Explainer) -> dict[
 
 
 def timed(call: Callable[[], Any]) -> float:
-    """Seconds of one call."""
+    """Seconds of one call, a GPU's work included."""
     start = time.perf_counter()
     call()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
     return time.perf_counter() - start
 
 
-def peak_memory(call: Callable[[], Any]) -> float | None:
-    """MiB above what the process held before; None where the kernel does not tell (only Linux does)."""
+def peak_memory(call: Callable[[], Any], device: str = "cpu") -> float | None:
+    """MiB above what was held before; None where the kernel does not tell (only Linux does)."""
+    if device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        held = torch.cuda.memory_allocated()
+        call()
+        return (torch.cuda.max_memory_allocated() - held) / 2**20
     try:
         ctypes.CDLL("libc.so.6").malloc_trim(0)  # what earlier calls freed must not hide what this one takes
         Path("/proc/self/clear_refs").write_text("5")
@@ -145,29 +197,34 @@ def peak_memory(call: Callable[[], Any]) -> float | None:
     return field("VmHWM") - before
 
 
-def measure(name: str, size: int, batch: int, repetitions: int, chosen: tuple[str, ...]) -> list[Figures]:
-    """All methods on one network and batch, interleaved."""
-    model, x = network(name), batch_of(name, size, batch)
+def measure(work: Work, repetitions: int, device: str = "cpu") -> list[Figures]:
+    """All methods on one network and batch, interleaved; each call between two gradients."""
+    model = network(work.network).to(device, work.dtype)
+    x = batch_of(work.network, work.size, work.batch).to(device)
+    x = x.to(work.dtype) if x.is_floating_point() else x
     captured = time.perf_counter()
-    explainer = biasprop.explainer(model, x)
+    explainer = biasprop.explainer(model, x, check="once")
     captured = time.perf_counter() - captured
     calls, first = {}, {}
     for method, call in methods(model, x, explainer).items():
-        if method in chosen:
+        if method in work.methods:
             try:
                 first[method] = timed(call)
                 calls[method] = call
             except Exception as error:  # DeepLIFT does not run on every network
-                print(f"{method} does not run on {name}: {str(error).splitlines()[0][:100]}")
+                print(f"{method} does not run on {work.name}: {str(error).splitlines()[0][:100]}")
+    unit = partial(gradient, model, x)
     ratios: dict[str, list[float]] = {method: [] for method in calls}
     for _ in range(repetitions):
+        before = timed(unit)
         for method, call in calls.items():
-            one = min(timed(lambda: gradient(model, x)) for _ in range(2))
-            ratios[method].append(timed(call) / one)
-    memory = {method: peak_memory(call) for method, call in calls.items()}
-    unit = peak_memory(lambda: gradient(model, x))
-    rows = [Figures(name, size, batch, m, median(ratios[m]), memory[m], captured, first[m]) for m in calls]
-    return [Figures(name, size, batch, "gradient", 1.0, unit), *rows]
+            seconds, after = timed(call), timed(unit)
+            ratios[method].append(2 * seconds / (before + after))
+            before = after
+    memory = {method: peak_memory(call, device) for method, call in calls.items()}
+    key = (work.name, work.size, work.batch)
+    rows = [Figures(*key, m, median(ratios[m]), memory[m], captured, first[m]) for m in calls]
+    return [Figures(*key, "gradient", 1.0, peak_memory(unit, device)), *rows]
 
 
 def draw(rows: list[Figures], path: Path) -> None:
@@ -175,11 +232,11 @@ def draw(rows: list[Figures], path: Path) -> None:
     figure = Figure(figsize=(14, 4.6), layout="constrained")
     bars, sizes, batches = figure.subplots(1, 3, width_ratios=[2, 1, 1])
     names = list(dict.fromkeys(r.network for r in rows if r.batch == 1))
-    for k, method in enumerate(METHODS):
+    for k, method in enumerate(METHODS[:-1]):
         found = {r.network: r.gradients for r in rows if r.method == method and r.batch == 1 and r.size in (0, 224)}
-        places = [i + 0.13 * (k - 2.5) for i, n in enumerate(names) if n in found]
+        places = [i + 0.1 * (k - 3.5) for i, n in enumerate(names) if n in found]
         heights = [found[n] for n in names if n in found]
-        drawn = bars.bar(places, heights, 0.12, label=method)
+        drawn = bars.bar(places, heights, 0.095, label=method)
         bars.bar_label(drawn, fmt="%.1f", fontsize=7, padding=2)
     bars.set_yscale("log")
     bars.set_ylim(top=600)
@@ -204,7 +261,7 @@ def draw(rows: list[Figures], path: Path) -> None:
 
 def show(rows: list[Figures]) -> None:
     """The table on the terminal: gradients, and peak MiB behind them."""
-    columns = [m for m in (*METHODS, *TARGETS) if any(r.method == m for r in rows)]
+    columns = [m for m in (*METHODS, *TEN, *ALL) if any(r.method == m for r in rows)]
     table = Table("network", "size", "batch", "gradient", *columns, "capture, first call", title="gradients (peak MiB)")
     for key in dict.fromkeys((r.network, r.size, r.batch) for r in rows):
         found = {r.method: r for r in rows if (r.network, r.size, r.batch) == key}
@@ -217,37 +274,53 @@ def show(rows: list[Figures]) -> None:
     Console(width=220).print(table)
 
 
+def plan(quick: bool, batches: Sequence[int]) -> list[Work]:
+    """What is measured."""
+    few = tuple(m for m in METHODS if not m.startswith("IG"))  # 50 at any batch
+    if quick:
+        return [Work("mlp", 0), Work("squeezenet1_1")]
+    found = []
+    for batch in batches:
+        alone = (*METHODS, *TEN) if batch == 1 else few
+        found += [Work(name, batch=batch, methods=alone) for name in ("resnet50", "vgg16")]
+        found += [Work("squeezenet1_1", batch=batch, methods=(*alone, *ALL) if batch == 1 else alone)]
+    found += [Work("mlp", 0, batch, methods=(*METHODS, *TEN)) for batch in (1, 64)]
+    found += [Work("resnet50", dtype=torch.float64, methods=BIAS)]
+    transformer = (*BIAS, "check", *TEN)
+    found += [Work("vit_b_16", methods=transformer), Work("bert-base", TOKENS, methods=transformer)]
+    found += [Work("squeezenet1_1", size, methods=("bias1", "bias3")) for size in (64, 128, 320, 448)]
+    return [*found, *(Work("squeezenet1_1", 224, batch, methods=("bias1", "bias3")) for batch in (2, 4))]
+
+
 def main() -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--quick", action="store_true", help="small networks, batch 1")
+    parser.add_argument("--only", nargs="+", help="these networks alone")
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 8])
     parser.add_argument("--repetitions", type=int, default=5)
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--output", type=Path, default=Path("benchmarks/results"))
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")  # Captum's
-    networks = ["mlp", "squeezenet1_1"] if arguments.quick else ["mlp", "squeezenet1_1", "resnet50", "vgg16"]
-    batches = [1] if arguments.quick else arguments.batches
-    plan: list[tuple[str, int, int, tuple[str, ...]]] = []
-    for batch in batches:
-        for name in networks:
-            few = METHODS if batch == 1 else tuple(m for m in METHODS if not m.startswith("IG"))  # 50 at any batch
-            many = TARGETS if name in ("mlp", "squeezenet1_1") else TARGETS[:1]
-            plan.append((name, 0 if name == "mlp" else 224, batch, (*few, *many) if batch == 1 else few))
-    if not arguments.quick:
-        plan += [("squeezenet1_1", size, 1, ("bias1", "bias3")) for size in (64, 128, 320, 448)]
-        plan += [("squeezenet1_1", 224, batch, ("bias1", "bias3")) for batch in (2, 4)]
+    wanted = [w for w in plan(arguments.quick, arguments.batches) if not arguments.only or w.network in arguments.only]
     rows: list[Figures] = []
     with Progress(transient=True) as progress:
-        for name, size, batch, chosen in progress.track(plan, description="measuring"):
-            rows += measure(name, size, batch, arguments.repetitions, chosen)
+        for work in progress.track(wanted, description="measuring"):
+            rows += measure(work, arguments.repetitions, arguments.device)
     show(rows)
     arguments.output.mkdir(parents=True, exist_ok=True)
-    machine = {"cpu": platform.processor() or platform.machine(), "threads": torch.get_num_threads()}
+    cpu = platform.processor() or platform.machine()
+    machine = {"cpu": cpu, "threads": torch.get_num_threads(), "device": device_name(arguments.device)}
     versions = {"torch": torch.__version__, "biasprop": version("biasprop"), "python": platform.python_version()}
     content = {"machine": machine, "versions": versions, "rows": [asdict(r) for r in rows]}
     (arguments.output / "cost.json").write_text(json.dumps(content, indent=1))
     draw(rows, arguments.output / "cost.png")
+
+
+def device_name(device: str) -> str:
+    """What a GPU is called."""
+    return torch.cuda.get_device_name() if device == "cuda" else "cpu"
 
 
 if __name__ == "__main__":

@@ -10,6 +10,8 @@ from torch import nn
 
 import biasprop
 from biasprop.modes import modes_of, rewrite
+from biasprop.propagation import linearize
+from biasprop.propagation.forward import pushed
 
 
 class Wrap(nn.Module):
@@ -188,6 +190,16 @@ def test_family(name, rule):
     explanation = assert_exact(explainer, x, 1, rule=rule)
     alone = explainer(x[1:2], 1, rule=rule)
     torch.testing.assert_close(alone.bias_attribution[0], explanation.bias_attribution[1], rtol=0, atol=1e-11)
+
+
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
+@pytest.mark.parametrize("name", CASES)
+def test_family_pushes_tangents_as_forward_mode_does(name):
+    explainer, x = captured(name)
+    graph = explainer.graph(explainer.check(x))
+    tape = linearize(graph, graph.read_parameters(explainer.model), (x,))
+    (found,) = pushed(tape, graph.outputs, {graph.inputs[0]: x})
+    torch.testing.assert_close(found, explainer.split(x)[0])
 
 
 @pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
