@@ -1,6 +1,6 @@
 """What an explanation costs, in gradients, beside what a user would pick instead.
 
-    python benchmarks/cost.py                  # the whole table: about a quarter of an hour on two cores
+    python benchmarks/cost.py                  # the whole table
     python benchmarks/cost.py --quick          # small networks only, a minute
 
 One *gradient* is a forward pass and the gradient of the input, of the same batch, with frozen parameters. Everything

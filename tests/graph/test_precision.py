@@ -1,8 +1,10 @@
-"""Lower precisions become float32, everywhere; the rest stays as it is."""
+"""Lower precisions become float32, or float64 where anything is, everywhere; the rest stays as it is."""
 
 import pytest
 import torch
+from torch import nn
 
+import biasprop
 from biasprop.graph import compute_dtype, raised
 
 
@@ -24,3 +26,32 @@ def test_floating_point(dtype, expected):
 @pytest.mark.parametrize("value", [torch.tensor([1, 2]), torch.tensor([True]), torch.int64, 3, "same", None])
 def test_the_rest(value):
     assert raised(value) is value
+
+
+class OfSeveral(nn.Module):
+    """A layer in double precision in the middle, in the model or at its end."""
+
+    def __init__(self, layer=torch.float32, inside=torch.float32, output=torch.float32):
+        super().__init__()
+        self.first, self.layer, self.last = nn.Conv2d(2, 3, 3), nn.Linear(12, 4, dtype=layer), nn.Linear(4, 3)
+        self.inside, self.output = inside, output
+
+    def forward(self, x):
+        u = self.first(x).relu().flatten(1).to(self.inside) * 1.5
+        u = self.layer(u.to(self.layer.weight.dtype)).relu().to(self.last.weight.dtype)
+        return self.last(u).to(self.output) * 2 + 0.1
+
+
+@pytest.mark.parametrize("where", ["layer", "inside", "output"])
+@pytest.mark.parametrize("handover", [None, "first"])
+@pytest.mark.parametrize("rule", ["bias1", "bias3"])
+def test_double_precision_anywhere(where, handover, rule):
+    model, x = OfSeveral(**{where: torch.float64}).eval(), torch.randn(3, 2, 4, 4)
+    found = biasprop.explain(model, x, target=1, rule=rule, handover=handover)
+    output, exact = model(x)[:, 1], where != "inside"
+    expected = biasprop.explain(model.double(), x.double(), target=1, rule=rule, handover=handover)
+    assert found.attribution.dtype == (torch.float64 if exact else torch.float32)
+    assert (found.completeness_error <= (1e-12 if exact else 1e-5)).all()
+    torch.testing.assert_close(found.output.double(), output.detach().double(), rtol=1e-5, atol=1e-6)
+    if exact:
+        torch.testing.assert_close(found.attribution, expected.attribution)

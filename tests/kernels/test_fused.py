@@ -13,9 +13,12 @@ from biasprop.rules import ByForm
 
 fused = pytest.importorskip("biasprop.kernels.fused")
 
+SOFTMAX = RULES[:2]
+"""What is compiled for layers; option 3 is of products, but for sums of tensors."""
+
 
 @settings(max_examples=150, deadline=None)
-@given(problems(), st.sampled_from(RULES), st.sampled_from([BUDGET, 2**10]))
+@given(problems(), st.sampled_from(SOFTMAX), st.sampled_from([BUDGET, 2**10]))
 def test_spread_equals_the_streaming_form(problem, rule, budget):
     options = Settings(rule, budget)
     received, lost = fused.spread(*problem, options)
@@ -43,7 +46,7 @@ def test_a_join_equals_the_streaming_form(operands, targets, size, rule, seed):
     torch.testing.assert_close(received.sum(0), beta)
 
 
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("rule", SOFTMAX)
 def test_a_linear_layer_is_shared_out_over_its_outputs(rule):
     layout = Layout((2, 1, 300, 1), (2, 1, 70, 1), torch.randn(1, 1, 70, 300), torch.zeros(1, 1, dtype=torch.int32))
     problem = (
@@ -58,7 +61,7 @@ def test_a_linear_layer_is_shared_out_over_its_outputs(rule):
     assert (received - expected).abs().sum() <= 1e-5 * expected.abs().sum()
 
 
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("rule", SOFTMAX)
 def test_components_far_beyond_what_exp_can_hold(rule):
     layout = Layout((1, 1, 50, 1), (1, 1, 20, 1), torch.randn(1, 1, 20, 50) * 300, torch.zeros(1, 1, dtype=torch.int32))
     problem = (

@@ -16,7 +16,7 @@ from biasprop.rules import PositiveShare
 from tests.problems import problems
 
 
-def require_transpose(layer, u, weight, targets=3):
+def assert_transpose(layer, u, weight, targets=3):
     """``<g, A u> = <A^T g, u>``, target by target."""
     output = layer.apply(u, weight)
     g = torch.randn(targets, *output.shape, dtype=u.dtype)
@@ -50,7 +50,7 @@ def test_the_transpose_of_a_convolution(data):
     except RuntimeError:  # nothing is left of an output that is all padding
         assume(False)
     layer = Convolution(weight, u.shape, call, stride, padding, dilation, groups, transposed)
-    require_transpose(layer, u, weight)
+    assert_transpose(layer, u, weight)
 
 
 @pytest.mark.filterwarnings("ignore:Using padding")
@@ -61,7 +61,7 @@ def test_the_transpose_of_same_padding(kernel):
     layer = Convolution(
         weight, u.shape, partial(F.conv2d, padding="same"), [1, 1], [around] * 2, [1, 1], 1, transposed=False
     )
-    require_transpose(layer, u, weight)
+    assert_transpose(layer, u, weight)
 
 
 def test_large_tensors_are_pulled_back_some_targets_at_a_time(monkeypatch):
@@ -76,20 +76,20 @@ def test_large_tensors_are_pulled_back_some_targets_at_a_time(monkeypatch):
 @pytest.mark.parametrize("shape", [(2, 5), (2, 3, 5), (2, 3, 4, 5)])
 def test_the_transpose_of_a_linear_layer(shape):
     u, weight = torch.randn(shape).double(), torch.randn(7, 5).double()
-    require_transpose(Dense(weight, u.shape, torch.Size([*shape[:-1], 7])), u, weight)
+    assert_transpose(Dense(weight, u.shape, torch.Size([*shape[:-1], 7])), u, weight)
 
 
 @pytest.mark.parametrize("left", [True, False])
 @pytest.mark.parametrize("shape", [(2, 3, 4, 4), (3, 4, 4), (1, 3, 4, 4), (4, 4)])
 def test_the_transpose_of_a_product_is_summed_over_what_is_broadcast(shape, left):
     u, weight = torch.randn(shape).double(), torch.randn(2, 3, 4, 4).double()
-    require_transpose(Product(weight, u.shape, left), u, weight)
+    assert_transpose(Product(weight, u.shape, left), u, weight)
 
 
 def test_the_transpose_of_an_average():
     u = torch.randn(2, 3, 7, 6, dtype=torch.float64, requires_grad=True)
     pool = partial(F.avg_pool2d, kernel_size=3, stride=2, padding=1)
-    require_transpose(Averaging(pool, u, pool(u)), u.detach(), torch.ones((), dtype=torch.float64))
+    assert_transpose(Averaging(pool, u, pool(u)), u.detach(), torch.ones((), dtype=torch.float64))
 
 
 @settings(max_examples=60, deadline=None)

@@ -25,6 +25,22 @@ def test_a_layer_takes_what_directly_follows_up_to_the_first_gate():
     assert folded(taped(model, torch.randn(2, 3))) == {"0": ["1", "2"], "1": [], "2": [], "3": [], "4": []}
 
 
+class Copied(nn.Module):
+    def forward(self, x):
+        return x.clone().contiguous().to(x.dtype)
+
+
+def test_a_copy_between_a_layer_and_its_gate_changes_nothing():
+    layers = nn.Linear(3, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Linear(4, 2)
+    plain = randomise(nn.Sequential(*layers)).double()
+    copied = nn.Sequential(layers[0], Copied(), layers[1], Copied(), layers[2], Copied(), layers[3]).eval()
+    x = torch.randn(2, 3).double()
+    assert folded(taped(copied, x))["0"][-1] == "4"
+    for rule in ("bias1", "bias2", "bias3"):
+        found, expected = (biasprop.explain(model, x, 1, rule).attribution for model in (copied, plain))
+        torch.testing.assert_close(found, expected)
+
+
 class Fork(nn.Module):
     def __init__(self, function):
         super().__init__()

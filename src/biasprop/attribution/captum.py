@@ -11,7 +11,8 @@ from ..modes import DEFAULT, Linearization
 from ..operations import Operations
 from ..propagation import SourceFilter, Target
 from ..rules import name_of
-from .main_line import MEMORY_BUDGET, Check, Explainer, Rules, rules_of
+from .main_line import MEMORY_BUDGET, Check, Explainer
+from .request import Rules, rules_of
 
 __all__ = ["BiasBackprop", "CaptumMethod", "from_captum", "visible_to_noise_tunnel"]
 

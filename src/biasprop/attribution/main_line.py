@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any, Literal, get_args
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from ..errors import InputError, RuleError, SourceError
+from ..errors import InputError
 from ..graph import ONE_AT_A_TIME, Graph, Node, Weights, capture, ids_of, looked_up
 from ..kernels import Settings
 from ..modes import DEFAULT, Linearization, modes_of, rewrite
@@ -36,42 +36,20 @@ from ..propagation import (
 )
 from ..results import BiasSource, Sources, require_complete
 from ..results.targets import X
-from ..rules import Rule, make_rule, name_of
+from ..rules import Rule
 from .agreement import require_agreement
 from .captures import Captures
 from .explanation import Explanation
 from .inputs import Given, checked
+from .request import Request, Rules, names_of, rules_of
 
-__all__ = ["MEMORY_BUDGET", "Check", "Explainer", "Rules", "captured", "explain", "explainer", "rules_of"]
+__all__ = ["MEMORY_BUDGET", "Check", "Explainer", "captured", "explain", "explainer"]
 
 MEMORY_BUDGET = 512 * 2**20
 """Bytes that the temporaries of the sweep may take beyond what the gradient itself needs."""
 
-Rules = str | Rule | tuple[str | Rule, str | Rule]
-"""A rule, or one above and one below a hand-over."""
-
 Check = Literal["always", "once", "never"]
 """How often a captured graph is compared with the model."""
-
-
-@dataclass(frozen=True, eq=False)
-class Request:
-    """What is asked of an explainer, checked."""
-
-    given: Given
-    target: Target
-    targets: Targets
-    settings: Settings
-    sources: SourceFilter
-    zero_others: bool
-    handover: tuple[str, ...]
-    below: Settings | None
-
-    @property
-    def rule(self) -> str:
-        """Its name, or two."""
-        names = [name_of(one.rule) for one in (self.settings, self.below) if one is not None]
-        return "/".join(names)
 
 
 def explain(
@@ -229,9 +207,9 @@ class Explainer:
         first, second = rules_of(rule, temperature)
         above, below = self._settings(first), None if second is None else self._settings(second)
         given = self.check(x, additional_forward_args)
-        where = _names("handover", handover)
+        where = names_of("handover", handover)
         request = Request(given, target, targets, above, sources, zero_others, where, below)
-        return self._explained(request, *_names("at", at))
+        return self._explained(request, *names_of("at", at))
 
     def _settings(self, rule: Rule) -> Settings:
         return Settings(rule, self.memory_budget, self.compiled)
@@ -355,28 +333,6 @@ def captured(model: nn.Module, x: Any, extras: Any = None) -> tuple[Given, Graph
     given = checked(model, x, extras)
     with _exactly(given):
         return given, capture(given.model, given.inputs, given.extras)
-
-
-def rules_of(rule: Rules, temperature: float) -> tuple[Rule, Rule | None]:
-    """The rule above a hand-over, and that below it where it is another.
-
-    Raises:
-        RuleError: there is no such rule, or there are more than two.
-    """
-    if isinstance(rule, str) and "/" in rule:
-        rule = tuple(rule.split("/"))  # type: ignore[assignment]
-    if not isinstance(rule, tuple):
-        return make_rule(rule, temperature), None
-    if len(rule) != 2:
-        raise RuleError(f"A rule, or a pair of one above and one below a hand-over: not {len(rule)} of them.")
-    return make_rule(rule[0], temperature), make_rule(rule[1])
-
-
-def _names(argument: str, names: str | Sequence[str] | None) -> tuple[str, ...]:
-    found = [names] if isinstance(names, str) else [] if names is None else names
-    if not isinstance(found, Sequence) or not all(isinstance(name, str) for name in found):
-        raise SourceError(f"{argument} must be the name of a tensor, or several: not {names!r}.")
-    return tuple(found)
 
 
 def _last_positions(given: Given) -> tuple[Tensor, int] | None:

@@ -20,6 +20,7 @@ from torch.fx.node import map_aggregate
 
 from ..errors import CaptureError
 from .node import Graph, Node, leading_to, overwrite
+from .precision import coarsest, raised
 from .refusals import reason_of, refuse_hidden_blocks, refuse_random, require_eval
 from .tracing import alone, shared_copy
 
@@ -51,23 +52,30 @@ def capture(
             places = _Places(program, len(inputs), _widened(model, args, batch, apart or {}))
             graph = _to_graph(program, origins, places)
     refuse_random(graph.nodes, model)
-    if any(p.dtype == torch.float64 for p in (*inputs, *model.parameters())):
+    if any(t.dtype == torch.float64 for t in (*inputs, *model.parameters(), *_outputs(program))):
         _keep_double(graph)
     return graph
 
 
-def _keep_double(graph: Graph) -> None:
-    """A network in double precision is explained in it, also where its code rounds to single on the way."""
+def _outputs(program: ExportedProgram) -> list[Tensor]:
+    """What stands for the outputs in the exported program."""
+    nodes = [n for n in program.graph.output_node().all_input_nodes if isinstance(n.meta.get("val"), Tensor)]
+    return [n.meta["val"] for n in nodes]
 
-    def raised(argument: Any) -> Any:
-        if argument is not torch.float32:
-            return argument
-        graph.rounded = torch.float32
-        return torch.float64
+
+def _keep_double(graph: Graph) -> None:
+    """A network with anything in double precision is explained in it, also where its code rounds on the way."""
+    graph.precision, found = torch.float64, set()
+
+    def kept(argument: Any) -> Any:
+        if isinstance(argument, torch.dtype) and argument.is_floating_point:
+            found.add(argument)
+        return raised(argument, graph.precision) if isinstance(argument, torch.dtype) else argument
 
     for node in graph.nodes:
         if node.floating:
-            node.args, node.kwargs = map_aggregate((node.args, node.kwargs), raised)
+            node.args, node.kwargs = map_aggregate((node.args, node.kwargs), kept)
+    graph.rounded = coarsest(found) if found else None
 
 
 def _widened(model: nn.Module, args: tuple[Any, ...], batch: int, apart: Apart) -> ExportedProgram | None:

@@ -75,8 +75,8 @@ class Graph:
 
     A network that takes token ids begins at their embeddings: ``lookup`` leads from what the user gives to the
     ``inputs``, ``given`` says from which of the user's inputs each of them comes, and the first ``ids`` of the
-    ``extras`` are the ids themselves. ``rounded`` is a precision that the model's own code rounds to, and the graph
-    does not.
+    ``extras`` are the ids themselves. ``precision`` is the least that it is computed in, ``rounded`` one that the
+    model's own code rounds to, and the graph does not.
     """
 
     inputs: list[Node]
@@ -90,6 +90,7 @@ class Graph:
     lookup: "Graph | None" = None
     given: tuple[int, ...] = ()
     ids: int = 0
+    precision: torch.dtype = torch.float32
     rounded: torch.dtype | None = None
 
     def read_parameters(self, model: nn.Module) -> dict[Node, Tensor]:

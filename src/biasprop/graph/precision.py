@@ -1,4 +1,4 @@
-"""In which precision a network is explained: float32 at least (mathematics, section 6)."""
+"""In which precision a network is explained: float32 at least, float64 if any of it is (mathematics, section 6)."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -9,18 +9,17 @@ from torch import Tensor
 __all__ = ["coarsest", "compute_dtype", "raised"]
 
 
-def compute_dtype(dtype: torch.dtype) -> torch.dtype:
-    """float32 for lower precisions, which cannot hold a complete attribution."""
-    return dtype if dtype in (torch.float32, torch.float64) else torch.promote_types(dtype, torch.float32)
+def compute_dtype(dtype: torch.dtype, least: torch.dtype = torch.float32) -> torch.dtype:
+    """float32 for lower precisions, which cannot hold a complete attribution; or another one as the least."""
+    return torch.promote_types(dtype, least)
 
 
-def raised(value: Any) -> Any:
-    """Half-precision tensors and dtypes become float32, also in the middle of a network; the rest stays as it is."""
+def raised(value: Any, least: torch.dtype = torch.float32) -> Any:
+    """Tensors and dtypes of lower precision become ``least``, also within a network; the rest stays as it is."""
     if isinstance(value, Tensor):
-        exact = value.dtype in (torch.float32, torch.float64) or not value.is_floating_point()
-        return value if exact else value.to(compute_dtype(value.dtype))
+        return value.to(compute_dtype(value.dtype, least)) if value.is_floating_point() else value
     if isinstance(value, torch.dtype) and value.is_floating_point:
-        return compute_dtype(value)
+        return compute_dtype(value, least)
     return value
 
 

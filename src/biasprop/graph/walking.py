@@ -45,7 +45,7 @@ def started(graph: Graph, parameters: Mapping[Node, Tensor], inputs: tuple[Any, 
     values: dict[Node, Any] = dict(parameters)
     values |= zip(graph.extras, pytree.tree_leaves(extras), strict=True)
     values |= zip(graph.inputs, inputs, strict=True)
-    return {node: raised(value) for node, value in values.items()}
+    return {node: raised(value, graph.precision) for node, value in values.items()}
 
 
 def filled(node: Node, values: Mapping[Node, Any], leave: Collection[Node] = ()) -> tuple[Any, Any]:

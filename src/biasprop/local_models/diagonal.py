@@ -37,7 +37,7 @@ class Diagonal(LocalModel):
         self.affine = affine
         if slope is None:
             slope = pull_back(output, [operand], torch.ones_like(output)[None])[0][0]
-        self.slope = slope if isinstance(slope, Slope) else Slope(slope)
+        self.slope = slope if isinstance(slope, Slope) else Slope(slope.to(output.dtype))
         self.finite = affine or self.slope.scale is None or is_finite(self.slope.scale)
         if isinstance(intercept, str):
             intercept = output.detach() - self.slope.times(operand.detach())

@@ -3,7 +3,8 @@
 from functools import partial
 
 from ..graph import overwrite
-from ..local_models import LocalModel, Routing
+from ..kernels.slope import Slope
+from ..local_models import Diagonal, LocalModel, Routing
 from . import degrees
 from .call import Call
 from .family import Family
@@ -11,12 +12,17 @@ from .family import Family
 BY_VALUE = frozenset(["sort", "topk", "kthvalue", "median"])
 """Operations that do not merely put their operand's entries elsewhere."""
 
+AS_IT_IS = frozenset(["clone", "contiguous", "alias", "lift_fresh_copy", "_to_copy", "to"])
+"""Operations that leave every entry where it is, so that a layer and the gate behind them are still one."""
+
 __all__ = ["FAMILIES", "concatenation", "insertion", "placement", "routing", "scattering"]
 
 
 def routing(call: Call) -> LocalModel:
     """Every unit copies one operand: max pool, reshape, permute, slice, gather, expand, nearest upsampling."""
     leaves = call.leaves()
+    if call.node.operation in AS_IT_IS and call(*leaves).dtype == leaves[0].dtype:
+        return Diagonal(leaves[0], call(*leaves), None, Slope(), affine=True)
     return Routing(leaves, call(*leaves), again=None if call.node.operation in BY_VALUE else call)
 
 

@@ -20,7 +20,7 @@ Network = tuple[Mapping[Node, Tensor], tuple[Tensor, ...], tuple[Any, ...]]
 @torch.no_grad()
 def split(graph: Graph, parameters: Mapping[Node, Tensor], inputs: tuple[Tensor, ...], extras: Any) -> tuple[Any, Any]:
     """The output and ``J x``, both in the structure of the model's output."""
-    primal = tuple(i.to(compute_dtype(i.dtype)) for i in inputs)
+    primal = tuple(i.to(compute_dtype(i.dtype, graph.precision)) for i in inputs)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch's forward mode compiles its formulas with a deprecated call
         found: tuple[Any, Any] = torch.func.jvp(partial(_network, graph, parameters, extras), primal, primal)[:2]
