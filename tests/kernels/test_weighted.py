@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from biasprop.kernels import Settings, streaming, weighted
 from biasprop.kernels.proportional import spread_equally, spread_positive
 from biasprop.kernels.slope import Slope
-from biasprop.kernels.weighted import Averaging, Convolution, Dense, Product
+from biasprop.kernels.weighted import Convolution, Dense, Product, Resampling
 from biasprop.rules import PositiveShare
 from tests.problems import problems
 
@@ -89,7 +89,7 @@ def test_the_transpose_of_a_product_is_summed_over_what_is_broadcast(shape, left
 def test_the_transpose_of_an_average():
     u = torch.randn(2, 3, 7, 6, dtype=torch.float64, requires_grad=True)
     pool = partial(F.avg_pool2d, kernel_size=3, stride=2, padding=1)
-    assert_transpose(Averaging(pool, u, pool(u)), u.detach(), torch.ones((), dtype=torch.float64))
+    assert_transpose(Resampling(pool, u, pool(u)), u.detach(), torch.ones((), dtype=torch.float64))
 
 
 @settings(max_examples=60, deadline=None)

@@ -5,6 +5,7 @@ import torch
 
 from biasprop.kernels import Layout, Settings
 from biasprop.kernels.slope import Slope
+from biasprop.kernels.weighted import Dense
 from biasprop.local_models import Components, Diagonal, Routing, Stencil
 from biasprop.rules import Compensation, EqualShare, PositiveShare
 
@@ -88,7 +89,8 @@ def test_broadcast_operands_receive_sums():
 def test_a_stencil_is_alpha_transposed_times_beta(rule):
     weight, u = torch.randn(3, 4, dtype=torch.float64), leaf([0.0, 1.0, -2.0, 3.0], [1.0, 1.0, 1.0, 0.0])
     here = torch.zeros(1, 1, dtype=torch.int32)
-    local = Stencil(u, u @ weight.T, lambda: Layout((2, 1, 4, 1), (2, 1, 3, 1), weight[None, None], here))
+    output, layout = u @ weight.T, Layout((2, 1, 4, 1), (2, 1, 3, 1), weight[None, None], here)
+    local = Stencil(u, output, Dense(weight, u.shape, output.shape), lambda: layout)
     h, beta = torch.randn(2, 3, dtype=torch.float64), torch.randn(2, 2, 3, dtype=torch.float64)
     received, lost = local.distribute(beta, Slope(), h, settings(rule))
     alpha = rule.form.alpha(weight * u.detach()[:, None], h)

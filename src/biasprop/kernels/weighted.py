@@ -14,7 +14,7 @@ from torch.autograd.graph import get_gradient_edge
 
 from .autograd import pull_back
 
-__all__ = ["Averaging", "Convolution", "Dense", "Product", "Weighted"]
+__all__ = ["Convolution", "Dense", "Product", "Resampling", "Weighted"]
 
 CACHED = 8 * 2**20  # bytes: of larger tensors each target is pulled back by itself (CPU, measured)
 
@@ -27,10 +27,12 @@ class Weighted(ABC):
 
     Attributes:
         weight: its weight.
-        counts: whether zeros and ones in the place of operand and weight count what is wired.
+        splits: whether halves of operand and weight make halves of the components.
+        counts: whether zeros and ones in their place count what is wired.
     """
 
     weight: Tensor
+    splits: bool = True
     counts: bool = True
 
     @abstractmethod
@@ -68,13 +70,20 @@ class Dense(Weighted):
         return scale.reshape(-1, 1) if scale.dim() and scale.shape[-1] == scale.numel() == out else None
 
 
-class Averaging(Weighted):
-    """An operation with positive weights of its own, which are not known one by one."""
+class Resampling(Weighted):
+    """A linear operation that has weights of its own, which are not known one by one: pooling, interpolation."""
 
-    def __init__(self, function: Callable[[Tensor], Tensor], leaf: Tensor, output: Tensor, alike: bool = True) -> None:
-        """``output`` is of autograd's graph from ``leaf``; ``alike``: all of a window have the same weight."""
-        self.function, self.leaf, self.edge, self.counts = function, leaf, get_gradient_edge(output), alike
-        self.weight = leaf.new_ones(()).detach()
+    def __init__(
+        self,
+        function: Callable[[Tensor], Tensor],
+        leaf: Tensor,
+        output: Tensor,
+        positive: bool = True,
+        alike: bool = True,
+    ) -> None:
+        """``output`` is of autograd's graph from ``leaf``; the weights are ``positive``, and in a window ``alike``."""
+        self.function, self.leaf, self.edge = function, leaf, get_gradient_edge(output)
+        self.weight, self.splits, self.counts = leaf.new_ones(()).detach(), positive, positive and alike
 
     def apply(self, u: Tensor, weight: Tensor) -> Tensor:
         """The operation itself."""

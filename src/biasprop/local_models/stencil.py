@@ -18,37 +18,31 @@ from ..kernels.proportional import spread_equally, spread_positive
 from ..kernels.slope import Slope
 from ..kernels.weighted import Weighted
 from ..rules import Proportional, form_of
-from .model import Distributed, Linked, LocalModel
+from .model import Distributed, LocalModel
 
 __all__ = ["Stencil"]
 
 
-class Stencil(Linked):
+class Stencil(LocalModel):
     """``z = A u + a``, shared by the rule over the components ``slope[p] A[p,q] u[q]`` of each unit."""
 
     def __init__(
         self,
         operand: Tensor,
         output: Tensor,
+        weighted: Weighted,
         layout: Callable[[], Layout],
         intercept: Tensor | None = None,
         order: Sequence[int] | None = None,
-        weighted: Weighted | None = None,
         has_constants: bool = False,
     ) -> None:
-        """``output`` is of autograd's graph from ``operand``, except of what is ``weighted``.
+        """``weighted`` is ``A`` as ordinary products; the ``layout`` is made when the sweep comes by.
 
         ``intercept`` is ``a``, broadcastable to the output; ``order`` permutes the operand into the layout's.
-
-        The layout is made when the sweep comes by, and forgotten when it has passed. ``weighted`` is the layer as a
-        function of operand and weight, where it is one. ``has_constants``: windows may be empty.
+        ``has_constants``: windows may be empty.
         """
-        if weighted is None:
-            super().__init__([operand], output)
-        else:
-            LocalModel.__init__(self, output)
-            self.operands = [operand]
-        self.layout, self.intercept, self.weighted = layout, intercept, weighted
+        super().__init__(output)
+        self.operand, self.weighted, self.layout, self.intercept = operand.detach(), weighted, layout, intercept
         self.has_constants = has_constants
         self.order = range(operand.dim()) if order is None else order
 
@@ -57,35 +51,34 @@ class Stencil(Linked):
         (mask,) = depends
         if mask is None and not self.has_constants:
             return None
-        mask = torch.ones((), dtype=torch.bool, device=self.operands[0].device) if mask is None else mask
+        mask = torch.ones((), dtype=torch.bool, device=self.operand.device) if mask is None else mask
         layout = self.layout()
         size = layout.operand[3]
-        mask = mask.broadcast_to(self.operands[0].shape).permute(*self.order).reshape(layout.operand).any(2)
+        mask = mask.broadcast_to(self.operand.shape).permute(*self.order).reshape(layout.operand).any(2)
         padded = torch.cat([mask, mask.new_zeros(*mask.shape[:2], 1)], 2)
         windows = layout.windows.to(mask.device, torch.long)
         found = padded[..., torch.where(windows < 0, size, windows)].any(3)[:, :, None]
         return found.expand(layout.output).reshape(self.shape)
 
     def gradient(self, g: Tensor) -> list[Tensor]:
-        """``A^T g``, by autograd where there are no weights."""
-        return super().gradient(g) if self.weighted is None else [self.weighted.transpose(g, self.weighted.weight)]
+        """``A^T g``."""
+        return [self.weighted.transpose(g, self.weighted.weight)]
 
     def push(self, tangents: Sequence[Tensor | None]) -> Tensor:
         """``A t``."""
         (tangent,) = tangents
-        if self.weighted is None or tangent is None:
-            return super().push(tangents)
+        assert tangent is not None
         return self.weighted.apply(tangent, self.weighted.weight)
 
     def distribute(self, beta: Tensor, slope: Slope, h: Tensor | None, settings: Settings) -> Distributed:
         """`spread` in the shapes of the operation; for option 3 what ordinary products cannot do."""
         shape, targets, positive = self.shape, len(beta), None
-        u = self.operands[0].detach()
+        u = self.operand
         mask = self.depends[0] if self.depends else None
         if mask is not None:  # what is constant takes no part: a component of 0 has none
             u = u.masked_fill(mask.logical_not(), 0)
         proportional = isinstance(form_of(settings.rule), Proportional)
-        if self.weighted and settings.compiled and proportional and beta.is_cpu:
+        if self.weighted.splits and settings.compiled and proportional and beta.is_cpu:
             positive, beta = spread_positive(self.weighted, u, slope, beta)
             if is_zero(beta):
                 return [positive], None
@@ -95,7 +88,7 @@ class Stencil(Linked):
         u = u.permute(*self.order)
         layout = self.layout()
         if mask is not None:
-            layout = _without_constants(layout, mask.broadcast_to(self.operands[0].shape).permute(*self.order))
+            layout = _without_constants(layout, mask.broadcast_to(self.operand.shape).permute(*self.order))
         h = beta.new_zeros(()) if h is None else h
         received, lost = spread(
             layout,

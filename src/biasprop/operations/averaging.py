@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..errors import UnsupportedOperation
 from ..kernels import Layout
-from ..kernels.weighted import Averaging
+from ..kernels.weighted import Resampling
 from ..local_models import LocalModel, Stencil
 from ..local_models.windows import convolution_windows, per_dimension, product_windows, sparse_rows
 from . import degrees
@@ -51,8 +51,8 @@ def reduction(call: Call) -> LocalModel:
         shared = weight().expand(1, 1, 1, k)
         return Layout((rows, 1, k, 1), (rows, 1, 1, 1), shared, torch.zeros(1, 1, dtype=torch.int32))
 
-    weighted = Averaging(call, leaf, output) if call.trusted else None
-    return Stencil(leaf, output, layout, order=[*kept, *reduced], weighted=weighted)
+    weighted = Resampling(call, leaf, output, positive=call.trusted)
+    return Stencil(leaf, output, weighted, layout, order=[*kept, *reduced])
 
 
 def _require_alike(call: Call, leaf: Tensor, output: Tensor, weight: Tensor, reduced: list[int]) -> None:
@@ -164,7 +164,7 @@ def _separable(
             product_windows([taps for taps, _ in found], leaf.shape[2:]),
         )
 
-    return Stencil(leaf, output, layout, weighted=Averaging(call, leaf, output, alike) if positive else None)
+    return Stencil(leaf, output, Resampling(call, leaf, output, positive, alike), layout)
 
 
 FAMILIES = (

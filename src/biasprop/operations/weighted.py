@@ -31,7 +31,7 @@ def dense(operand: Tensor, output: Tensor, weight: Tensor, bias: Tensor | None =
         return Layout((rows, 1, k, 1), (rows, 1, out, 1), weight.detach()[None, None], ONE_POSITION)
 
     weighted = Dense(weight.detach(), operand.shape, output.shape)
-    return Stencil(operand, output, layout, bias, weighted=weighted)
+    return Stencil(operand, output, weighted, layout, bias)
 
 
 def linear(call: Call) -> LocalModel:
@@ -64,7 +64,7 @@ def matmul(call: Call) -> LocalModel:
         windows = torch.arange(columns, dtype=torch.int32)[:, None]
         return Layout((rows, 1, k, columns), (rows, 1, out, columns), constant[None, None], windows)
 
-    return Stencil(u, call.value(), layout, weighted=Product(constant, u.shape, left=False))
+    return Stencil(u, call.value(), Product(constant, u.shape, left=False), layout)
 
 
 def contraction(call: Call, tangent: bool = False) -> LocalModel:
@@ -172,7 +172,7 @@ def convolution(call: Call, geometry: Callable[[Call, int], Geometry] = PLAIN) -
 
     around = how.around(kernel)
     weighted = Convolution(weight, u.shape, without_bias, how.stride, around, how.dilation, groups, how.transposed)
-    return Stencil(u, output, layout, column, weighted=weighted, has_constants=how.has_gaps(kernel))
+    return Stencil(u, output, weighted, layout, column, has_constants=how.has_gaps(kernel))
 
 
 _BIASED = partial(degrees.with_bias, factors=(0, 1), bias=2)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Generic, Self, cast
 
 import torch
@@ -65,9 +66,16 @@ class Decomposition(Generic[X]):
         values = tuple(self.axis.outward(of(part), part.batch_dim) for part in self.parts)
         return cast(X, values[0] if self.single else values)
 
-    def _sums(self, of: Callable[[Part], Tensor]) -> Tensor:
-        """Over everything but targets and examples, ``(J, N)``."""
-        return torch.stack([p.by_example(of(p), len(self)).sum(2) for p in self.parts]).sum(0)
+    @cached_property
+    def _totals(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Of ``w * x``, of ``beta`` and of the absolute values of both, ``(J, N)``."""
+        found = []
+        for part in self.parts:
+            product, beta = (part.by_example(kind, len(self)) for kind in (part.product, part.beta))
+            size = product.abs().sum(2) + beta.abs().sum(2)
+            found.append(torch.stack([product.sum(2), beta.sum(2), size]))
+        linear, bias, size = torch.stack(found).sum(0)
+        return linear, bias, size
 
     @property
     def input(self) -> X:
@@ -150,18 +158,18 @@ class Decomposition(Generic[X]):
     @property
     def bias(self) -> Tensor:
         """``b = f(x) - w . x``, ``(N,)``."""
-        return self.axis.outward(self.values - self.past - self._sums(lambda p: p.product))
+        return self.axis.outward(self.values - self.past - self._totals[0])
 
     @property
     def residual(self) -> Tensor:
         """``sum(w*x) + sum(beta) + unattributed + withheld + bypassed - f(x)``, ``(N,)``: rounding, nothing else."""
-        total = self._sums(lambda p: p.product + p.beta)
-        return self.axis.outward(total + self.lost + self.left_out + self.past - self.values)
+        linear, bias, _ = self._totals
+        return self.axis.outward(linear + bias + self.lost + self.left_out + self.past - self.values)
 
     @property
     def magnitude(self) -> Tensor:
         """``|w*x|.sum() + |beta|.sum()``, ``(N,)``."""
-        return self.axis.outward(self._sums(lambda p: p.product.abs() + p.beta.abs()))
+        return self.axis.outward(self._totals[2])
 
     @property
     def completeness_error(self) -> Tensor:
