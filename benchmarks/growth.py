@@ -4,8 +4,8 @@
     python -m benchmarks.growth --only tokens
 
 Over the size of the image, the batch, the tokens, the depth and the targets: seconds on logarithmic scales, and the
-slope of the upper half of each line (1: linear). Nothing may grow faster than the gradient does. Writes ``growth.json`` and
-``growth.png`` to ``--output``.
+slope of the upper half of each line (1: linear). Nothing may grow faster than the gradient does. Writes
+``growth.json`` and ``growth.png`` to ``--output``.
 """
 
 import argparse

@@ -28,6 +28,9 @@ def test_spread_equals_the_streaming_form(problem, rule, budget):
         torch.zeros(()) if lost is None else lost.sum(),
         torch.zeros(()) if expected_lost is None else expected_lost.sum().float(),
     )
+    received, lost = fused.spread(*double(problem), options)
+    torch.testing.assert_close(received, expected, rtol=1e-11, atol=1e-12)
+    assert (lost is None) == (expected_lost is None or not expected_lost.any())
 
 
 @settings(max_examples=60, deadline=None)
@@ -44,6 +47,8 @@ def test_a_join_equals_the_streaming_form(operands, targets, size, rule, seed):
     expected = streaming.spread_components(m.double(), h.double(), support, beta.double(), Settings(rule, BUDGET))
     assert (received - expected).abs().sum() <= 1e-5 * expected.abs().sum()
     torch.testing.assert_close(received.sum(0), beta)
+    received = fused.spread_components(m.double(), h.double(), support, beta.double(), Settings(rule, BUDGET))
+    torch.testing.assert_close(received, expected, rtol=1e-11, atol=1e-12)
 
 
 @pytest.mark.parametrize("rule", SOFTMAX)
@@ -105,17 +110,22 @@ def test_explanations_agree_and_do_not_depend_on_the_number_of_threads(rule):
     assert (again - compiled).abs().max() <= 1e-6 * compiled.abs().max()  # torch's own convolutions may differ
 
 
-def test_the_number_of_threads_stays_as_it_is():
-    """Numba's OpenMP layer sets it for PyTorch too."""
-    before = torch.get_num_threads()
-    model = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(72, 3))
+@pytest.mark.parametrize("rule", RULES[:2])
+def test_two_threads_give_what_one_does_and_their_number_stays(rule):
+    layout = Layout(
+        (3, 2, 8, 64), (3, 2, 24, 64), torch.randn(2, 1, 24, 8), torch.arange(64, dtype=torch.int32)[:, None]
+    )
+    units = layout.output
+    problem = layout, torch.randn(layout.operand), torch.ones(units), torch.randn(units), torch.randn(2, *units)
+    threads, found = torch.get_num_threads(), []
     try:
-        for threads in (1, 2):
-            torch.set_num_threads(threads)
-            biasprop.explain(model.eval(), torch.randn(2, 1, 8, 8))
-            assert torch.get_num_threads() == threads
+        for count in (1, 2):
+            torch.set_num_threads(count)
+            found.append(fused.spread(*problem, Settings(rule, BUDGET))[0])
+            assert torch.get_num_threads() == count
     finally:
-        torch.set_num_threads(before)
+        torch.set_num_threads(threads)
+    assert torch.equal(*found)
 
 
 class Cubic:

@@ -1,7 +1,7 @@
 """The expensive step, distributing a bias by alpha, behind one interface; alpha is never held (mathematics, section 7).
 
 - `biasprop.kernels.streaming`: plain PyTorch, for any device, dtype and rule; the reference for the others.
-- `biasprop.kernels.fused`: compiled by Numba, for float32 on the CPU and rules that have a form;
+- `biasprop.kernels.fused`: compiled by Numba, for float32 and float64 on the CPU and rules that have a form;
 - `biasprop.kernels.gpu`: in Triton, for float32 on an NVIDIA GPU and rules that have a form;
 - `biasprop.kernels.proportional`: option 3 through ordinary products;
 - `biasprop.kernels.weighted`: layers without their bias, and transposed; `biasprop.kernels.slope`: of a gate;
@@ -69,7 +69,8 @@ def spread_components(m: Tensor, h: Tensor, support: Tensor, beta: Tensor, setti
 
 def _best(beta: Tensor, settings: Settings) -> Any:
     """The module of kernels for this device, dtype and rule."""
-    if settings.compiled and beta.dtype == torch.float32 and form_of(settings.rule) is not None:
+    dtypes = {"cpu": (torch.float32, torch.float64), "cuda": (torch.float32,)}.get(beta.device.type, ())
+    if settings.compiled and beta.dtype in dtypes and form_of(settings.rule) is not None:
         return _compiled(beta.device.type)
     return streaming
 

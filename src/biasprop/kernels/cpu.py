@@ -1,4 +1,4 @@
-"""The stencil's spread on the CPU: fused, streaming and multi-threaded, compiled by Numba (mathematics, section 7).
+"""The stencil's spread on the CPU: fused and streaming, compiled by Numba (mathematics, section 7).
 
 For each unit with a bias the kernel runs over its window twice: components and their (un-normalised) shares go to a
 buffer near the processor, then the shares of a few units, times ``beta / sum``, are added to the messages of the
@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from llvmlite import binding, ir
 from numba import njit, prange, types
-from numba.extending import intrinsic
+from numba.extending import intrinsic, overload
 
-__all__ = ["POSITIVE", "SOFTMAX", "components", "largest", "messages", "scatter"]
+__all__ = ["POSITIVE", "SOFTMAX", "components", "messages", "scatter"]
 
 SOFTMAX, POSITIVE = 0, 1
 BOUND = np.float32(60.0)  # exp2 of a score below this can be summed without a shift
@@ -32,43 +32,73 @@ FAST = {"reassoc", "contract", "nsz", "arcp"}
 # `_add_tile` writes four rows and reads four; LLVM gives up vectorising where it must check so many for overlap.
 binding.set_option("biasprop", "--runtime-memory-check-threshold=64")
 
-
-@intrinsic  # type: ignore[untyped-decorator]
-def _float_of_bits(typing_context: Any, bits: Any) -> Any:
-    """The float32 with these 32 bits."""
-
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.bitcast(args[0], ir.FloatType())
-
-    return types.float32(types.int32), generate
+BITS = {types.float32: (types.int32, ir.IntType(32)), types.float64: (types.int64, ir.IntType(64))}
+FLOATS = {types.int32: (types.float32, ir.FloatType()), types.int64: (types.float64, ir.DoubleType())}
 
 
 @intrinsic  # type: ignore[untyped-decorator]
-def _bits_of_float(typing_context: Any, value: Any) -> Any:
-    """The 32 bits of a float32."""
+def _same_bits(typing_context: Any, value: Any) -> Any:
+    """The float with the bits of an integer, or the other way."""
+    other, as_ir = (BITS | FLOATS)[value]
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.bitcast(args[0], ir.IntType(32))
+        return builder.bitcast(args[0], as_ir)
 
-    return types.int32(types.float32), generate
+    return other(value), generate
 
 
-@njit(forceinline=True, fastmath={"contract", "nsz"})  # type: ignore[untyped-decorator]
 def _exp2(x: Any) -> Any:
-    """``2 ** x`` to float32's precision, without a branch, so that it vectorises; 2 ** -126 below that."""
-    x = max(x, np.float32(-126.0))
-    shifted = x + np.float32(1.5 * 2**23)  # rounds x to a whole number, which is then in the lowest bits
-    part = x - (shifted - np.float32(1.5 * 2**23))
-    power = np.float32(1.3395279e-3)  # minimax on [-0.5, 0.5]: relative error 1e-7
-    power = power * part + np.float32(9.6184373e-3)
-    power = power * part + np.float32(5.5503588e-2)
-    power = power * part + np.float32(2.4022647e-1)
-    power = power * part + np.float32(6.9314718e-1)
-    power = power * part + np.float32(1.0)
-    return _float_of_bits(_bits_of_float(power) + (_bits_of_float(shifted) << np.int32(23)))
+    """``2 ** x`` to the precision of its type, without a branch, so that it vectorises; where it is tiny, about 0."""
+    raise NotImplementedError
+
+
+@overload(_exp2, jit_options={"forceinline": True, "fastmath": {"contract", "nsz"}})  # type: ignore[untyped-decorator]
+def _exp2_of(x: Any) -> Any:
+    def single(x: Any) -> Any:
+        x = max(x, np.float32(-126.0))
+        shifted = x + np.float32(1.5 * 2**23)  # rounds x to a whole number, which is then in the lowest bits
+        part = x - (shifted - np.float32(1.5 * 2**23))
+        power = np.float32(1.3395279e-3)  # minimax on [-0.5, 0.5]: relative error 1e-7
+        power = power * part + np.float32(9.6184373e-3)
+        power = power * part + np.float32(5.5503588e-2)
+        power = power * part + np.float32(2.4022647e-1)
+        power = power * part + np.float32(6.9314718e-1)
+        power = power * part + np.float32(1.0)
+        return _same_bits(np.int32(_same_bits(power) + (_same_bits(shifted) << np.int32(23))))
+
+    def double(x: Any) -> Any:
+        x = max(x, -1022.0)
+        shifted = x + 1.5 * 2**52
+        part = 0.6931471805599453 * (x - (shifted - 1.5 * 2**52))
+        power = 1 / 6227020800  # Taylor's series: on [-0.35, 0.35] the rest is below 1e-17
+        power = power * part + 1 / 479001600
+        power = power * part + 1 / 39916800
+        power = power * part + 1 / 3628800
+        power = power * part + 1 / 362880
+        power = power * part + 1 / 40320
+        power = power * part + 1 / 5040
+        power = power * part + 1 / 720
+        power = power * part + 1 / 120
+        power = power * part + 1 / 24
+        power = power * part + 1 / 6
+        power = power * part + 1 / 2
+        power = power * part + 1.0
+        power = power * part + 1.0
+        return _same_bits(_same_bits(power) + (_same_bits(shifted) << np.int64(52)))
+
+    return single if x == types.float32 else double
 
 
 # In what follows arrays go with the numbers of rows, not as views of these: a view costs more than a short row.
+
+
+@njit(forceinline=True, fastmath=FAST, error_model="numpy")  # type: ignore[untyped-decorator]
+def _greatest_magnitude(values: Any, n: Any) -> Any:
+    """The maximum of the absolute values of a row."""
+    greatest = abs(values[n, 0])
+    for k in range(values.shape[1]):
+        greatest = max(greatest, abs(values[n, k]))
+    return greatest
 
 
 @njit(forceinline=True, fastmath=FAST, error_model="numpy")  # type: ignore[untyped-decorator]
@@ -84,34 +114,19 @@ def _bounded_softmax(weight: Any, o: Any, window: Any, i: Any, scale: Any, share
     return total
 
 
-@njit(forceinline=True)  # type: ignore[untyped-decorator]
-def _ordered(bits: Any) -> Any:
-    """Between the bits of floats and whole numbers of the same order (its own inverse): only these vectorise."""
-    return bits ^ ((bits >> np.int32(31)) & np.int32(0x7FFFFFFF))
-
-
-@njit(forceinline=True)  # type: ignore[untyped-decorator]
+@njit(forceinline=True, fastmath=FAST, error_model="numpy")  # type: ignore[untyped-decorator]
 def _greatest(values: Any, n: Any) -> Any:
     """The maximum of a row."""
-    greatest = _ordered(_bits_of_float(np.float32(-np.inf)))
+    greatest = values[n, 0]
     for k in range(values.shape[1]):
-        greatest = max(greatest, _ordered(_bits_of_float(values[n, k])))
-    return _float_of_bits(_ordered(greatest))
-
-
-@njit(forceinline=True)  # type: ignore[untyped-decorator]
-def _greatest_magnitude(values: Any, n: Any) -> Any:
-    """The maximum of the absolute values of a row."""
-    greatest = np.int32(0)
-    for k in range(values.shape[1]):
-        greatest = max(greatest, _bits_of_float(values[n, k]) & np.int32(0x7FFFFFFF))
-    return _float_of_bits(greatest)
+        greatest = max(greatest, values[n, k])
+    return greatest
 
 
 @njit(fastmath=FAST, error_model="numpy")  # type: ignore[untyped-decorator]
 def _softmax(weight: Any, o: Any, window: Any, i: Any, scale: Any, share: Any, n: Any) -> Any:
     """``share[n] = exp2(score - the greatest score)`` at the non-zero components; its sum."""
-    total = np.float32(0)
+    total = scale * 0
     for k in range(share.shape[1]):  # the scores are stored: computed twice, they might be rounded differently
         product = weight[o, k] * window[i, k]
         share[n, k] = product * scale if product != 0 else np.float32(-np.inf)
@@ -195,143 +210,121 @@ def _add(message: Any, row: Any, factor: Any, share: Any, units: Any) -> None:
             _add_tile_of_one(message, j, row, factor, share, n)
 
 
-@njit("void(f4[:,::1], f4[::1])", parallel=True, cache=True)  # type: ignore[untyped-decorator]
-def largest(weight: Any, out: Any) -> None:
-    """``out = max_k |weight|`` of each row."""
-    for o in prange(len(out)):
-        out[o] = _greatest_magnitude(weight, o)
+@njit(forceinline=True, error_model="numpy")  # type: ignore[untyped-decorator]
+def _shares(weight: Any, o: Any, window: Any, i: Any, score: Any, reach: Any, size: Any, share: Any, n: Any) -> Any:
+    """Where products are small, the pass for the maximum is spared; behind a closed gate there is nothing."""
+    if score == 0:
+        return size * 0
+    if abs(score) * size * reach[o] < BOUND:
+        return _bounded_softmax(weight, o, window, i, score, share, n)
+    return _softmax(weight, o, window, i, score, share, n)
 
 
-# One signature for tensors of any strides: nothing is compiled twice, nor in the middle of an explanation.
-MESSAGES = (
-    "void(f4, b1, b1, f4[:,:,:,:], i4[:,::1], f4[:,::1], f4[:], f4[:,:,:,:], f4[:,:,:,:], f4[:,:,:,:,:], "
-    "f4[:,:,:,:,:], i8, i8, f4[:,:,:,::1])"
-)
-
-
-@njit(MESSAGES, parallel=True, error_model="numpy", cache=True)  # type: ignore[untyped-decorator]
+@njit(parallel=True, error_model="numpy", cache=True)  # type: ignore[untyped-decorator]
 def messages(
-    scale: Any,
-    signed: Any,
+    cuts: Any,
     shared: Any,
     u: Any,
     windows: Any,
     weight: Any,
     reach: Any,
-    slope: Any,
-    h: Any,
+    score: Any,
     beta: Any,
     lost: Any,
     first: Any,
-    cuts: Any,
     out: Any,
 ) -> None:
     """The messages of a block of rows of options 1 and 2; a row is an output position of one example and group.
 
     Args:
-        scale: times ``slope * weight * u``: the score of a component, to the base 2.
-        signed: also times the sign of ``h``.
+        cuts: into how many pieces of work the rows are cut; of no influence on the result.
         shared: the positions share their weights.
-        u: operand, ``(B, G, C, S)``.
+        u: operand, ``(B * G, C, S)``.
         windows: ``(L, T)`` positions, -1 for none.
         weight: ``(G * (1 or L) * O, C * T)``.
         reach: ``max_k |weight|``, ``(G * (1 or L) * O,)``; infinity where it is not known.
-        slope: of the gate, ``(B, G, O, L)``; where it is 0 so is every component.
-        h: local bias, ``(B, G, O, L)``.
-        beta: ``(J, B, G, O, L)``, of J targets; units with 0 are skipped.
-        lost: like beta, zero; receives what no operand is wired to.
+        score: times ``weight * u``: the score of a component, to the base 2, ``(B * G, O, L)``.
+        beta: ``(J, B * G, O, L)``, of J targets; units with 0 are skipped.
+        lost: like beta, zero; receives what no operand is wired to (empty where that is nothing).
         first: number of the first row.
-        cuts: into how many pieces of work the rows are cut; of no influence on the result.
         out: ``(pieces of O, J, rows, C * T)``, to be summed over the first dimension.
     """
-    groups = u.shape[1]
     positions = windows.shape[0]
-    pieces, targets, rows, components = out.shape
-    outputs = slope.shape[2]
-    block = max(1, BLOCK // components)
-    cuts = min(rows, cuts)
+    pieces, targets, rows, width = out.shape
+    outputs = score.shape[1]
+    groups = len(weight) // (outputs if shared else outputs * positions)
+    block = max(1, BLOCK // width)
     for job in prange(cuts * pieces):
         part, piece = job // pieces, job % pieces
         start, stop = part * rows // cuts, (part + 1) * rows // cuts
-        begin, end = piece * outputs // pieces, (piece + 1) * outputs // pieces
-        share = np.empty((TILE if targets == 1 else UNITS, components), np.float32)
-        factor = np.empty((targets, len(share)), np.float32)
-        active = np.empty(end - begin + 1, np.int64)
-        window = np.empty((stop - start, components), np.float32)
+        from_, to = piece * outputs // pieces, (piece + 1) * outputs // pieces
+        share = np.empty((TILE if targets == 1 else UNITS, width), weight.dtype)
+        factor = np.empty((targets, len(share)), weight.dtype)
+        active = np.empty(to - from_ + 1, np.int64)
+        window = np.empty((stop - start, width), weight.dtype)
         i = start
         while i < stop:  # the rows of one example and group after another
             position, owner = (first + i) % positions, (first + i) // positions
             count = min(stop - i, positions - position)
-            operand, here = u[owner // groups, owner % groups], windows[position : position + count]
-            _gather(operand, here, window[i - start : i - start + count])
+            _gather(u[owner], windows[position : position + count], window[i - start : i - start + count])
             i += count
         message = out[piece]
         message[:, start:stop] = 0
-        for o0 in range(begin, end, block):
+        for o0 in range(from_, to, block):
             for i in range(stop - start):
                 position, owner = (first + start + i) % positions, (first + start + i) // positions
-                b, g = owner // groups, owner % groups
-                above = outputs * (g if shared else g * positions + position)  # rows of weights before these
+                group = owner % groups
+                above = outputs * (group if shared else group * positions + position)  # rows of weights before these
                 size = _greatest_magnitude(window, i)
                 count = 0
-                for o in range(o0, min(o0 + block, end)):  # no branch: there is no pattern in who is active
-                    some = np.float32(0)
-                    for j in range(targets):
-                        some += abs(beta[j, b, g, o, position])
+                for o in range(o0, min(o0 + block, to)):  # no branch: there is no pattern in who is active
+                    some = abs(beta[0, owner, o, position])
+                    for j in range(1, targets):
+                        some += abs(beta[j, owner, o, position])
                     active[count] = o
                     count += some != 0
                 for head in range(0, count, len(share)):
                     units = 0
                     for n in range(head, min(head + len(share), count)):
                         o = active[n]
-                        w = above + o
-                        s = scale * slope[b, g, o, position]
-                        closed = s == 0
-                        if signed:
-                            s *= np.float32(h[b, g, o, position] > 0) - np.float32(h[b, g, o, position] < 0)
-                        total = np.float32(0)
-                        if not closed:
-                            if abs(s) * size * reach[w] < BOUND:
-                                total = _bounded_softmax(weight, w, window, i, s, share, units)
-                            else:
-                                total = _softmax(weight, w, window, i, s, share, units)
+                        total = _shares(
+                            weight, above + o, window, i, score[owner, o, position], reach, size, share, units
+                        )
                         if total == 0:
-                            total = _fallback(weight, w, windows, position, share, units)
+                            total = _fallback(weight, above + o, windows, position, share, units)
                         if total == 0:
                             for j in range(targets):
-                                lost[j, b, g, o, position] = beta[j, b, g, o, position]
+                                lost[j, owner, o, position] = beta[j, owner, o, position]
                             continue
                         if total < TINY:
-                            for k in range(components):
+                            for k in range(width):
                                 share[units, k] /= total
-                            total = np.float32(1)
+                            total /= total
                         for j in range(targets):
-                            factor[j, units] = beta[j, b, g, o, position] / total
+                            factor[j, units] = beta[j, owner, o, position] / total
                         units += 1
                     _add(message, start + i, factor, share, units)
 
 
-SCATTER = "void(f4[:,:,:,::1], i4[:,::1], i8, i8, f4[:,:,:,:,::1])"
+@njit(parallel=True, error_model="numpy", cache=True)  # type: ignore[untyped-decorator]
+def scatter(strips: Any, message: Any, windows: Any, first: Any, received: Any) -> None:
+    """Add the messages ``(pieces, J, rows, C * T)`` to the operands that their windows name, ``(J, B * G, C, S)``.
 
-
-@njit(SCATTER, parallel=True, error_model="numpy", cache=True)  # type: ignore[untyped-decorator]
-def scatter(message: Any, windows: Any, first: Any, cuts: Any, received: Any) -> None:
-    """Add the messages ``(pieces, J, rows, C * T)`` to the operands that their windows name, ``(J, B, G, C, S)``."""
+    Strips of channels are for different threads.
+    """
     pieces, _, rows, _ = message.shape
-    targets, batch, groups, channels, _ = received.shape
+    targets, owners, channels, _ = received.shape
     positions, taps = windows.shape
-    strips = max(1, min(cuts, channels // 16))
-    for job in prange(targets * batch * groups * strips):
-        strip, j, owner = job % strips, job // strips // (batch * groups), job // strips % (batch * groups)
-        b, g = owner // groups, owner % groups
-        begin, end = strip * channels // strips, (strip + 1) * channels // strips
+    for job in prange(targets * owners * strips):
+        strip, owner, j = job % strips, job // strips % owners, job // strips // owners
+        from_, to = strip * channels // strips, (strip + 1) * channels // strips
         for i in range(max(0, owner * positions - first), min(rows, (owner + 1) * positions - first)):
-            window = windows[(first + i) % positions]
+            position = (first + i) % positions
             for piece in range(pieces):
-                for c in range(begin, end):
+                for c in range(from_, to):
                     for t in range(taps):
-                        if window[t] >= 0:
-                            received[j, b, g, c, window[t]] += message[piece, j, i, c * taps + t]
+                        if windows[position, t] >= 0:
+                            received[j, owner, c, windows[position, t]] += message[piece, j, i, c * taps + t]
 
 
 @njit(forceinline=True, error_model="numpy")  # type: ignore[untyped-decorator]
@@ -373,10 +366,7 @@ def _equal_parts(m: Any, support: Any, out: Any, p: Any) -> Any:
     return total
 
 
-COMPONENTS = "void(i8, f4, b1, f4[:,::1], f4[:], b1[:,:], f4[:,:], f4[:,:,::1])"
-
-
-@njit(COMPONENTS, parallel=True, error_model="numpy", cache=True)  # type: ignore[untyped-decorator]
+@njit(parallel=True, error_model="numpy", cache=True)  # type: ignore[untyped-decorator]
 def components(mode: Any, scale: Any, signed: Any, m: Any, h: Any, support: Any, beta: Any, out: Any) -> None:
     """The same for a few operands, element by element: ``out[i, j] = alpha[i] * beta[j]``.
 
@@ -393,8 +383,8 @@ def components(mode: Any, scale: Any, signed: Any, m: Any, h: Any, support: Any,
     operands, targets, units = out.shape
     for block in prange((units + TOGETHER - 1) // TOGETHER):
         first, stop = block * TOGETHER, min(units, (block + 1) * TOGETHER)
-        local, scores, total = h[first:stop], np.empty(stop - first, np.float32), np.zeros(stop - first, np.float32)
-        top = np.full(stop - first, -np.inf, np.float32)
+        local, scores, total = h[first:stop], np.empty(stop - first, m.dtype), np.zeros(stop - first, m.dtype)
+        top = np.full(stop - first, -np.inf, m.dtype)
         for k in range(len(scores)):
             sign = np.float32(local[k] > 0) - np.float32(local[k] < 0)
             scores[k] = scale * sign if signed else scale

@@ -4,10 +4,9 @@ import math
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import assert_never
+from typing import Any, assert_never
 
 import numba
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,6 +17,7 @@ from .layout import Layout, Settings
 __all__ = ["spread", "spread_components"]
 
 MESSAGES = 4 * 2**20  # bytes of messages at once: enough for all threads, and near the caches
+OPEN = 1e-20  # a unit without a bias has a score of about 0, one behind a closed gate of exactly 0
 ROWS = 24  # for which a thread should use weights that it has fetched
 ONE_AT_A_TIME = threading.Lock()  # not every threading layer of Numba may be entered twice
 
@@ -25,55 +25,69 @@ ONE_AT_A_TIME = threading.Lock()  # not every threading layer of Numba may be en
 def spread(
     layout: Layout, u: Tensor, slope: Tensor, h: Tensor, beta: Tensor, settings: Settings
 ) -> tuple[Tensor, Tensor | None]:
-    """See `biasprop.kernels.spread`; float32 on the CPU and rules that have a form.
+    """See `biasprop.kernels.spread`; float32 and float64 on the CPU and rules that have a form.
 
     Of option 3 only the few come here that are no products.
     """
     mode, scale, signed = _mode(settings.rule)
     if mode == cpu.POSITIVE:
         return streaming.spread(layout, u, slope, h, beta, settings)
-    batch, groups, _, _ = layout.operand
+    batch, groups, channels, size = layout.operand
     outputs, positions = layout.output[2:]
-    components = layout.weight.shape[-1]
-    weight = layout.weight.reshape(-1, components).contiguous()
-    rows, targets = batch * groups * positions, len(beta)
+    components, owners, targets = layout.weight.shape[-1], batch * groups, len(beta)
+    weight = layout.weight.reshape(-1, components).to(beta.dtype)
+    rows = owners * positions
     pieces = max(1, min(16, outputs, 64 // rows))
-    reach = weight.new_full((), math.inf).expand(len(weight))
+    small = rows >= 16  # where products are small, the pass for the maximum is spared
+    reach = torch.maximum(weight.amax(1), -weight.amin(1)) if small else weight.new_full((len(weight),), math.inf)
+    score = slope * (h.sign() * scale + OPEN if signed else scale)
     nowhere = bool((layout.windows < 0).all(1).any())  # units that nothing is wired to
-    lost = torch.zeros_like(beta) if nowhere else beta.new_zeros(()).expand(beta.shape)
+    lost = beta.new_zeros(targets if nowhere else 0, *layout.output)
     received = u.new_zeros(targets, *layout.operand)
-    step = max(1, min(MESSAGES, settings.memory_budget // 4) // (4 * components * pieces * targets))
+    step = max(1, min(MESSAGES, settings.memory_budget // 4) // (beta.element_size() * components * pieces * targets))
     room = u.new_empty(pieces * targets * min(step, rows) * components)
+    there = _array(received.view(targets, owners, channels, size))
+    windows, shared = _array(layout.windows), layout.weight.shape[1] == 1
+    layer = (shared, _array(u.reshape(owners, channels, size)), windows, _array(weight), _array(reach))
+    units = (
+        _array(score.reshape(owners, outputs, positions)),
+        _array(beta.reshape(targets, owners, outputs, positions)),
+        _array(lost.view(len(lost), owners, outputs, positions)),
+    )
     with _threads() as threads:
-        if rows >= 16:  # where products are small, the pass for the maximum is spared
-            reach = weight.new_empty(len(weight))
-            cpu.largest(weight.numpy(), reach.numpy())
         cuts = max(threads, min(8 * threads, rows // ROWS))
-        fixed = [t.detach().numpy() for t in (u, layout.windows, weight, reach, slope, h, beta, lost)]
+        strips = max(1, min(cuts, channels // 16))
         for first in range(0, rows, step):
             count = min(step, rows - first)
-            part = room[: pieces * targets * count * components].view(pieces, targets, count, components).numpy()
-            cpu.messages(scale, signed, layout.weight.shape[1] == 1, *fixed, first, cuts, part)
-            cpu.scatter(part, fixed[1], first, cuts, received.numpy())
+            part = _array(room[: pieces * targets * count * components].view(pieces, targets, count, components))
+            cpu.messages(min(cuts, count), *layer, *units, first, part)
+            cpu.scatter(strips, part, windows, first, there)
     return received, lost if nowhere and lost.any() else None
 
 
 def spread_components(m: Tensor, h: Tensor, support: Tensor, beta: Tensor, settings: Settings) -> Tensor:
-    """See `biasprop.kernels.spread_components`; float32 on the CPU and rules that have a form."""
+    """See `biasprop.kernels.spread_components`; float32 and float64 on the CPU and rules that have a form."""
     out = m.new_empty(len(m), *beta.shape)
+    mode, scale, signed = _mode(settings.rule)
+    m_, h_, support_, beta_, out_ = (_array(t) for t in (m, h, support, beta, out))
     with _threads():
-        cpu.components(*_mode(settings.rule), *(t.numpy() for t in (m, h, support, beta, out)))
+        cpu.components(mode, m_.dtype.type(scale), signed, m_, h_, support_, beta_, out_)
     return out
 
 
-def _mode(rule: Rule) -> tuple[int, np.float32, bool]:
+def _array(tensor: Tensor) -> Any:
+    """Contiguous, so that a kernel is compiled once for each dtype."""
+    return tensor.detach().contiguous().numpy()
+
+
+def _mode(rule: Rule) -> tuple[int, float, bool]:
     """The mode of the kernels, the factor that makes a score of a component, and whether the sign of h counts."""
     form: Form | None = form_of(rule)
     match form:
         case Softmax(scale, signed):
-            return cpu.SOFTMAX, np.float32(scale / math.log(2)), signed
+            return cpu.SOFTMAX, scale / math.log(2), signed
         case Proportional():
-            return cpu.POSITIVE, np.float32(1), False
+            return cpu.POSITIVE, 1.0, False
         case None:
             raise TypeError(f"{rule!r} has no form: it is for biasprop.kernels.streaming.")
         case _:
@@ -82,7 +96,10 @@ def _mode(rule: Rule) -> tuple[int, np.float32, bool]:
 
 @contextmanager
 def _threads() -> Iterator[int]:
-    """As many threads as PyTorch uses; Numba, where it shares OpenMP with PyTorch, changes that number for both."""
+    """As many threads as PyTorch uses; Numba, where it shares OpenMP with PyTorch, changes that number for both.
+
+    They are Numba's, not ours: PyTorch's own wait for work busily after each operation, and would keep ours off.
+    """
     with ONE_AT_A_TIME:
         before = torch.get_num_threads()
         threads = min(before, numba.config.NUMBA_NUM_THREADS)
