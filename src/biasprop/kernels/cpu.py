@@ -47,6 +47,24 @@ def _same_bits(typing_context: Any, value: Any) -> Any:
     return other(value), generate
 
 
+@njit(forceinline=True)  # type: ignore[untyped-decorator]
+def _signless(x: Any) -> Any:
+    """A whole number of the same order as ``abs(x)``: the maximum of floats is not vectorised, that of these is."""
+    return _same_bits(abs(x))
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _ordered(typing_context: Any, bits: Any) -> Any:
+    """Between the bits of floats and whole numbers of the same order (its own inverse)."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        (x,), width = args, args[0].type.width
+        negative = builder.ashr(x, ir.Constant(x.type, width - 1))
+        return builder.xor(x, builder.and_(negative, ir.Constant(x.type, 2 ** (width - 1) - 1)))
+
+    return bits(bits), generate
+
+
 def _exp2(x: Any) -> Any:
     """``2 ** x`` to the precision of its type, without a branch, so that it vectorises; where it is tiny, about 0."""
     raise NotImplementedError
@@ -92,13 +110,13 @@ def _exp2_of(x: Any) -> Any:
 # In what follows arrays go with the numbers of rows, not as views of these: a view costs more than a short row.
 
 
-@njit(forceinline=True, fastmath=FAST, error_model="numpy")  # type: ignore[untyped-decorator]
+@njit(forceinline=True)  # type: ignore[untyped-decorator]
 def _greatest_magnitude(values: Any, n: Any) -> Any:
     """The maximum of the absolute values of a row."""
-    greatest = abs(values[n, 0])
+    greatest = _signless(values[n, 0])
     for k in range(values.shape[1]):
-        greatest = max(greatest, abs(values[n, k]))
-    return greatest
+        greatest = max(greatest, _signless(values[n, k]))
+    return _same_bits(greatest)
 
 
 @njit(forceinline=True, fastmath=FAST, error_model="numpy")  # type: ignore[untyped-decorator]
@@ -114,13 +132,13 @@ def _bounded_softmax(weight: Any, o: Any, window: Any, i: Any, scale: Any, share
     return total
 
 
-@njit(forceinline=True, fastmath=FAST, error_model="numpy")  # type: ignore[untyped-decorator]
+@njit(forceinline=True)  # type: ignore[untyped-decorator]
 def _greatest(values: Any, n: Any) -> Any:
     """The maximum of a row."""
-    greatest = values[n, 0]
+    greatest = _ordered(_same_bits(values[n, 0]))
     for k in range(values.shape[1]):
-        greatest = max(greatest, values[n, k])
-    return greatest
+        greatest = max(greatest, _ordered(_same_bits(values[n, k])))
+    return _same_bits(_ordered(greatest))
 
 
 @njit(fastmath=FAST, error_model="numpy")  # type: ignore[untyped-decorator]
