@@ -98,7 +98,7 @@ def explain(
             are complete, and the same on piecewise-linear networks (mathematics, section 10).
         operations: families of further ones, ``{torch.ops.ns.name: family}``; see `biasprop.operations`.
         memory_budget: bytes of temporaries beyond what the gradient needs.
-        compiled: use compiled kernels where there are any (float32 on the CPU), instead of plain PyTorch.
+        compiled: use compiled kernels where there are any, instead of plain PyTorch.
         check: compare with the model itself (one forward pass): ``"always"``, ``"once"`` for each shape of input and
             state of the weights, or ``"never"``. A gradient that autograd makes different is a warning.
 
