@@ -9,6 +9,7 @@ from helpers import assert_complete, randomise
 from torch import nn
 
 import biasprop
+from biasprop.errors import TargetError
 
 
 class Vit(nn.Module):
@@ -137,6 +138,43 @@ def test_targets_of_a_language_model():
     difference = explain(TEXT, lambda out: out["logits"][:, 1, 3] - out["logits"][:, 1, 4])
     other = explain(TEXT, (1, 4))
     torch.testing.assert_close(difference.weight, place.weight - other.weight)
+
+
+class Translator(nn.Module):
+    """Logits for each position of the decoder's text; more places than words."""
+
+    def __init__(self, words=11):
+        super().__init__()
+        self.words, self.places, self.head = nn.Embedding(words, 6), nn.Embedding(20, 6), nn.Linear(6, words)
+
+    def forward(self, input_ids, decoder_input_ids, attention_mask=None, decoder_attention_mask=None):
+        context = self.words(input_ids).mean(1, keepdim=True)
+        places = self.places(torch.arange(decoder_input_ids.shape[1]))
+        return {"logits": self.head(torch.relu(self.words(decoder_input_ids) + places + context))}
+
+
+@pytest.mark.parametrize("length", [3, 6])
+def test_the_next_token_of_a_decoder(length):
+    model = Translator().double().eval()
+    text = {"input_ids": torch.randint(11, (2, 6)), "decoder_input_ids": torch.randint(11, (2, length))}
+    masks = {
+        "attention_mask": torch.ones(2, 6),
+        "decoder_attention_mask": torch.tensor([[1] * length, [1, 1] + [0] * (length - 2)]),
+    }
+    assert [place for place, _ in biasprop.explain(model, text).target] == [length - 1, length - 1]
+    found = biasprop.explain(model, {**text, **masks})
+    best = model(**text)["logits"].argmax(2)
+    assert found.target == [(length - 1, int(best[0, length - 1])), (1, int(best[1, 1]))]
+    assert found.completeness_error.max() < 1e-12
+
+
+def test_labels_of_tokens_are_no_next_tokens():
+    class Tagger(Translator):
+        def forward(self, ids, kinds):
+            return torch.relu(self.words(ids) + self.places(kinds)) @ self.places.weight[:2].T
+
+    with pytest.raises(TargetError, match="shape"):
+        biasprop.explain(Tagger().eval(), torch.randint(11, (2, 4)), additional_forward_args=(torch.ones(2, 4).long(),))
 
 
 def test_batches_of_another_size_need_no_other_capture():

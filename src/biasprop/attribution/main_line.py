@@ -5,6 +5,7 @@ from contextlib import contextmanager, nullcontext
 from copy import copy
 from dataclasses import replace
 from functools import partial
+from os import PathLike
 from typing import Any, Literal, get_args
 
 import torch
@@ -42,6 +43,7 @@ from .captures import Captures
 from .explanation import Explanation
 from .inputs import Given, checked
 from .request import Request, Rules, names_of, rules_of
+from .texts import texts_of
 
 __all__ = ["MEMORY_BUDGET", "Check", "Explainer", "captured", "explain", "explainer"]
 
@@ -185,6 +187,27 @@ class Explainer:
         made.modes, made._rewritten, made._agreed, made._layouts = modes_of(linearization), {}, {}, {}
         return made
 
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write what has been captured to a file, for `load`: the operations, and none of the weights.
+
+        Raises:
+            CaptureError: something that the model does cannot be written down.
+            FileError: the folder cannot be written to.
+        """
+        self.captures.save(path)
+
+    def load(self, path: str | PathLike[str]) -> "Explainer":
+        """Take what `save` wrote for this model, instead of capturing it; returns this explainer.
+
+        Nothing in the file is run but operations that biasprop knows, and the first explanation of each graph compares
+        it with the model, whatever ``check`` is.
+
+        Raises:
+            FileError: the file is missing or damaged, of another model, or holds an operation that is not known.
+        """
+        self.captures.load(path)
+        return self
+
     def __repr__(self) -> str:
         count = len(self.captures)
         return f"Explainer({type(self.model).__name__}, captured for {count} shape{'s' * (count != 1)} of input)"
@@ -222,7 +245,7 @@ class Explainer:
             network = self._network(graph, given)
             cut, below = [graph.find(name) for name in dict.fromkeys(at)], self._below(graph, network, request.handover)
             tape = linearize(graph, *network, self.operations, cut, below)
-            functional = select(tape, request.target, request.targets, _last_positions(given))
+            functional = select(tape, request.target, request.targets, texts_of(given, graph, network[0]))
             choice = choose(request.sources, tape.names, request.zero_others)
             handover = hand_over(below, tape, choice, request.below)
             swept = sweep(tape, functional, request.settings, choice, handover)
@@ -253,7 +276,9 @@ class Explainer:
 
     def _compare(self, graph: Graph, given: Given, computed: Any, size: Tensor) -> None:
         """With the model itself, as often as is asked for."""
-        if self.compare == "never" or (self.compare == "once" and self._agreed.get(graph) == Weights(self.model)):
+        seen = self._agreed.get(graph)
+        unseen = graph.stored and seen is None  # what comes from a file is compared in any case
+        if not unseen and (self.compare == "never" or (self.compare == "once" and seen == Weights(self.model))):
             return
         with _exactly(given):
             terms = size.reshape(len(size), -1).amax(1)
@@ -304,8 +329,9 @@ class Explainer:
         """The network linearised at the inputs, and what is explained."""
         graph = self.graph(given)
         with _exactly(given):
-            tape = linearize(graph, *self._network(graph, given), self.operations)
-            return tape, select(tape, target, targets, _last_positions(given))
+            network = self._network(graph, given)
+            tape = linearize(graph, *network, self.operations)
+            return tape, select(tape, target, targets, texts_of(given, graph, network[0]))
 
     def check(self, x: Any, extras: Any = None) -> Given:
         """Inputs and extra arguments, checked; the inputs detached from any graph of the caller's."""
@@ -333,21 +359,6 @@ def captured(model: nn.Module, x: Any, extras: Any = None) -> tuple[Given, Graph
     given = checked(model, x, extras)
     with _exactly(given):
         return given, capture(given.model, given.inputs, given.extras)
-
-
-def _last_positions(given: Given) -> tuple[Tensor, int] | None:
-    """Of a text: the last token of each example, which a language model continues, and the size of its vocabulary."""
-    if all(given.floating):
-        return None
-    ids = next(x for x in given.inputs if not x.is_floating_point())
-    tables = [m.num_embeddings for m in given.model.modules() if isinstance(m, nn.Embedding)]
-    last = torch.full((len(given),), ids.shape[-1] - 1, device=ids.device)
-    if "attention_mask" in given.names:
-        mask = (*given.inputs, *given.extras)[given.names.index("attention_mask")]
-        if isinstance(mask, Tensor) and mask.shape == ids.shape:
-            places = torch.arange(ids.shape[-1], device=ids.device)
-            last = torch.where(mask != 0, places, -1).amax(-1).clamp_min(0)
-    return last, max(tables, default=0)
 
 
 def _size(linear: Any, bias: Any, batch: int) -> Tensor:

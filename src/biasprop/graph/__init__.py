@@ -7,7 +7,8 @@ from .export import capture
 from .lookup import from_embeddings, ids_of, looked_up
 from .node import Graph, Node, abbreviate, leading_to, overwrite
 from .precision import coarsest, compute_dtype, raised
-from .refusals import require_eval, require_module
+from .record import as_plain, from_plain, recorded, restored
+from .refusals import refuse_random, require_eval, require_module
 from .separation import mixes, require_separate
 from .tracing import ONE_AT_A_TIME
 from .walking import evaluated, filled, run, started, walk
@@ -19,21 +20,26 @@ __all__ = [
     "Node",
     "Weights",
     "abbreviate",
+    "as_plain",
     "capture",
     "coarsest",
     "compute_dtype",
     "evaluated",
     "filled",
     "from_embeddings",
+    "from_plain",
     "ids_of",
     "leading_to",
     "looked_up",
     "mixes",
     "overwrite",
     "raised",
+    "recorded",
+    "refuse_random",
     "require_eval",
     "require_module",
     "require_separate",
+    "restored",
     "run",
     "started",
     "walk",

@@ -24,7 +24,7 @@ from .precision import coarsest, raised
 from .refusals import reason_of, refuse_hidden_blocks, refuse_random, require_eval
 from .tracing import alone, shared_copy
 
-__all__ = ["Apart", "capture"]
+__all__ = ["Apart", "capture", "placeholder"]
 
 Apart = Mapping[Any, Callable[..., Any]]
 """Overload of an operation -> a function of the same arguments, of other operations."""
@@ -189,7 +189,7 @@ def _to_graph(program: ExportedProgram, origins: Mapping[str, str], places: _Pla
     outputs: tuple[Any, ...] = ()
     for fx in program.graph.nodes:
         if fx.op == "placeholder":
-            node = made[fx] = Node(fx.name, "", _placeholder)
+            node = made[fx] = Node(fx.name, "", placeholder)
             node.batch_dim, node.batch_inner = places.of(node, fx)
             spec = specs[fx.name]
             if spec.kind is InputKind.USER_INPUT:
@@ -213,7 +213,7 @@ def _to_graph(program: ExportedProgram, origins: Mapping[str, str], places: _Pla
     return Graph(inputs, extras, parameters, constants, alive, chosen, program.call_spec.out_spec, batch)
 
 
-def _placeholder() -> None:
+def placeholder() -> None:
     """The operation of an input node: it has none."""
 
 

@@ -76,7 +76,7 @@ class Graph:
     A network that takes token ids begins at their embeddings: ``lookup`` leads from what the user gives to the
     ``inputs``, ``given`` says from which of the user's inputs each of them comes, and the first ``ids`` of the
     ``extras`` are the ids themselves. ``precision`` is the least that it is computed in, ``rounded`` one that the
-    model's own code rounds to, and the graph does not.
+    model's own code rounds to, and the graph does not. One that is ``stored`` comes from a file.
     """
 
     inputs: list[Node]
@@ -92,6 +92,7 @@ class Graph:
     ids: int = 0
     precision: torch.dtype = torch.float32
     rounded: torch.dtype | None = None
+    stored: bool = False
 
     def read_parameters(self, model: nn.Module) -> dict[Node, Tensor]:
         """The live parameters, buffers and constant tensors of ``model``, detached."""

@@ -23,6 +23,7 @@ from .copying import concatenation, insertion, placement, routing
 from .degrees import Broken, Degree, Scaling
 from .elementwise import affine, batch_norm, gate, homogeneous_gate, product, quotient
 from .family import Family, table_of
+from .stored import by_name
 from .weighted import addmm, convolution, linear, matmul
 
 __all__ = [
@@ -40,6 +41,7 @@ __all__ = [
     "affine",
     "average_pool",
     "batch_norm",
+    "by_name",
     "concatenation",
     "convolution",
     "decompositions",

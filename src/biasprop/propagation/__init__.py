@@ -10,7 +10,7 @@ from .forward import Network, split
 from .functional import Functional, select
 from .handover import AUTO, deepest_layout, hand_over
 from .linearization import linearize
-from .selection import Target, Targets, chosen_index
+from .selection import Target, Targets, Texts, chosen_index
 from .sweeping import Swept, bias_sources, sweep
 from .tape import Step, Tape
 
@@ -26,6 +26,7 @@ __all__ = [
     "Tape",
     "Target",
     "Targets",
+    "Texts",
     "bias_sources",
     "choose",
     "chosen_index",

@@ -17,7 +17,7 @@ from ..errors import InputError, TargetError
 from ..graph import Node
 from ..results import TargetAxis
 from .outputs import described_output, example_of
-from .selection import Target, Targets, chosen_index, described
+from .selection import Target, Targets, Texts, chosen_index, described
 from .tape import Tape, rows
 
 __all__ = ["Functional", "select"]
@@ -60,12 +60,12 @@ def select(
     tape: Tape,
     target: Target = "predicted",
     targets: Targets = None,
-    last: tuple[Tensor, int] | None = None,
+    texts: Texts | None = None,
 ) -> Functional:
     """The functional that the target means for this batch, or each of several of them.
 
-    ``last`` is the last token of each example and the size of the vocabulary: where a language model gives logits for
-    each position, a target without a position is of the next token.
+    Where a language model gives logits for each position of one of the ``texts``, a target without a position is of the
+    next token.
 
     Raises:
         TargetError: one does not select exactly one number per example, or ``target`` and ``targets`` are both given.
@@ -74,7 +74,7 @@ def select(
     if targets is not None and not (isinstance(target, str) and target == "predicted"):
         raise TargetError("Give target= or targets=, not both.")
     wanted = [target] if targets is None else _several(tape, targets)
-    found = [_from_callable(tape, t) if callable(t) else _from_index(tape, t, last) for t in wanted]
+    found = [_from_callable(tape, t) if callable(t) else _from_index(tape, t, texts) for t in wanted]
     gradients = {
         node: torch.stack([one.gradients.get(node, torch.zeros_like(value)) for one in found])
         for node, value in tape.active.items()
@@ -135,12 +135,13 @@ def _one_output(tape: Tape) -> tuple[Tensor, Any]:
     return output, tape.graph.outputs[which]
 
 
-def _from_index(tape: Tape, target: Any, last: tuple[Tensor, int] | None) -> _One:
+def _from_index(tape: Tape, target: Any, texts: Texts | None) -> _One:
     output, node = _one_output(tape)
+    end = texts.get(tuple(output.shape[1:])) if texts and not _has_position(target) else None
     rows = torch.arange(tape.batch, device=output.device)
-    if last is not None and output.dim() == 3 and output.shape[2] == last[1] and not _has_position(target):
-        index = (last[0], *chosen_index(output[rows, last[0]], target))
-        classes: Tensor | None = output[rows, last[0]]
+    if end is not None:
+        index = (end, *chosen_index(output[rows, end], target))
+        classes: Tensor | None = output[rows, end]
     else:
         index = chosen_index(output, target)
         classes = output if output.dim() == 2 and output.shape[1] > 1 else None

@@ -1,6 +1,6 @@
 """Which entries of the output a target means, in every form that a user can write it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -8,10 +8,14 @@ from torch import Tensor
 
 from ..errors import TargetError
 
-__all__ = ["Target", "Targets", "chosen_index", "described"]
+__all__ = ["Target", "Targets", "Texts", "chosen_index", "described"]
 
 Target = str | int | tuple[int, ...] | Sequence[Any] | Tensor | Callable[[Any], Tensor] | None
 Targets = Sequence[Target] | Tensor | str | None
+
+
+Texts = Mapping[tuple[int, ...], Tensor]
+"""By its length and the size of its vocabulary, the position of the last token of each example's text, ``(N,)``."""
 
 
 def described(index: tuple[Tensor, ...]) -> list[Any]:
