@@ -18,7 +18,9 @@ from .study import Experiment, Study, execute, read_results
 HERE = Path(__file__).parent
 MODULES = {
     "e1": "e1_table1",
+    "e1n": "e1_without_norm",
     "e2": "e2_maps",
+    "e2n": "e2_without_norm",
     "e3": "e3_layers",
     "e4": "e4_digit_flip",
     "x1": "x1_accuracy",

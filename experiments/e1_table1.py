@@ -16,7 +16,7 @@ from .study import Experiment, Outcome, Study
 from .subjects import CIFAR, FASHION, MNIST, RESNET20, SQUEEZENET, STL, Checkpoint, Source, Subject, without_bias
 from .training import Training, accuracy
 
-__all__ = ["EXPERIMENT"]
+__all__ = ["EXPERIMENT", "PAPER", "Config", "origins", "run", "table"]
 
 PAPER = {  # trained without bias, with bias, only w.x, only b: test accuracy in percent
     "cifar10": (87.0, 90.9, 71.5, 62.2),
@@ -191,6 +191,11 @@ def _draw(figures: dict[str, Any]) -> Figure:
 
 def report(figures: dict[str, Any]) -> str:
     """For the results page."""
+    return "\n".join([*table(figures), "", *origins(figures), "", _why(figures)])
+
+
+def table(figures: dict[str, Any]) -> list[str]:
+    """The paper's rows and ours."""
     networks = figures["networks"]
     bare = {row["data"]: a for row in networks.values() if not row["bias"] for a in row["audits"].values()}
     lines = [
@@ -212,20 +217,20 @@ def report(figures: dict[str, Any]) -> str:
                 f"{100 * audit['bias over predicted logit']['0.5']:.0f} %",
             ]
             lines.append(f"| {title} | {zero} | {' | '.join(cells)} |")
-    origins = dict.fromkeys(f"- {title}: {row['origin']}." for title, row in networks.items())
+    return lines
+
+
+def origins(figures: dict[str, Any]) -> list[str]:
+    """How the networks came to be, and on how much they were tested."""
+    networks = figures["networks"]
+    lines = dict.fromkeys(f"- {title}: {row['origin']}." for title, row in networks.items())
     examples = {a["examples"] for row in networks.values() for a in row["audits"].values()}
-    return "\n".join(
-        [
-            *lines,
-            "",
-            f"**Data and training.** Test sets as they are ({', '.join(f'{n:,}' for n in sorted(examples))} images). "
-            "CIFAR-10 is its JPEG version, in training and in testing.",
-            "",
-            *origins,
-            "",
-            _why(figures),
-        ]
-    )
+    return [
+        f"**Data and training.** Test sets as they are ({', '.join(f'{n:,}' for n in sorted(examples))} images). "
+        "CIFAR-10 is its JPEG version, in training and in testing.",
+        "",
+        *lines,
+    ]
 
 
 def _why(figures: dict[str, Any]) -> str:
@@ -252,15 +257,11 @@ def _why(figures: dict[str, Any]) -> str:
         lines.append(text)
     lines.append(
         "\nSo the zero decides much of the split, but no zero gives w.x alone the published accuracy on these two "
-        "networks. "
-        "They have batch norm, whose shifts are biases; the paper says nothing about it. The networks without "
-        "batch norm "
-        "(STL-10 network, DeepLIFT's) keep more in w.x, so that is the likely reason; a VGG-11 without batch norm "
-        '(`"norm": false`) would test it and has not been trained. Accuracy is below the '
-        "paper's because training stopped "
-        "early, for want of time on two cores, and because CIFAR-10 is here a lossy version; the loss "
-        "from giving up "
-        "biases comes back (table). Rows counted from elsewhere, and curves, use the first images of the test set only."
+        "networks. They have batch norm, whose shifts are biases; the paper says nothing about it. The networks "
+        "without batch norm (STL-10 network, DeepLIFT's) keep more in w.x, so that is the likely reason; e1n "
+        "tests it. Accuracy is below the paper's because training stopped early, for want of time on two "
+        "cores, and because CIFAR-10 is here a lossy version; the loss from giving up biases comes back (table). Rows "
+        "counted from elsewhere, and curves, use the first images of the test set only."
     )
     return "\n".join(lines)
 

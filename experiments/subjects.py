@@ -28,6 +28,7 @@ __all__ = [
     "FASHION",
     "FASHION_VIT",
     "MNIST",
+    "PLAIN_CIFAR",
     "PLAIN_FASHION",
     "RESNET20",
     "SQUEEZENET",
@@ -45,6 +46,7 @@ MNIST = Training("mnist", "deeplift", epochs=10, decay=1e-4, centring="black")
 FASHION = Training("fashion_mnist", "vgg11", norm=True, epochs=8, rate=0.1, crop=2, flip=True)
 CIFAR = Training("cifar10", "vgg11", norm=True, epochs=8, rate=0.1, crop=4, flip=True)
 PLAIN_FASHION = Training("fashion_mnist", "vgg11", epochs=20, crop=2, flip=True)
+PLAIN_CIFAR = Training("cifar10", "vgg11", epochs=20, crop=4, flip=True)
 STL = Training("cifar10", "stl", epochs=15, crop=4, flip=True)
 FASHION_VIT = Training("fashion_mnist", "vit", epochs=2, rate=2e-3, decay=0.05, crop=2, flip=True)
 
