@@ -16,7 +16,7 @@ from .methods import LABELS, make_methods
 from .study import Experiment, Outcome, Study
 from .subjects import FASHION, SQUEEZENET, STL, Source, Subject
 
-__all__ = ["EXPERIMENT"]
+__all__ = ["EXPERIMENT", "Config", "distances", "table"]
 
 RULES = ("bias1", "bias2", "bias3")
 PAPER = {"ImageNet, VGG-11": (59.4, 56.3, 55.2), "STL-10": (50.52, 48.29, 43.94)}
@@ -139,6 +139,11 @@ def _chosen(subject: Subject, shown: tuple[str, ...]) -> list[int]:
 
 def report(figures: dict[str, Any]) -> str:
     """For the results page."""
+    return f"{table(figures)}\n\n{_why(figures)}"
+
+
+def table(figures: dict[str, Any]) -> str:
+    """The paper's shares and ours, and how the networks came to be."""
     chance = 100 * (1 - figures["top"])
     lines = [
         f"Share of the {100 * figures['top']:g} % largest features of beta that are *not* among the largest of the "
@@ -161,31 +166,27 @@ def report(figures: dict[str, Any]) -> str:
                 name = unit if len(shares) == len(set(map(tuple, shares.values()))) else "pixels"
                 lines.append(f"| {title}, {row['images']} images | {word} | {name} | {cells} |")
     origins = [f"- {title}: {row['origin']}." for title, row in figures["networks"].items()]
-    return "\n".join(
-        [*lines, "", "Mean over the images and its 95 % interval (bootstrap).", "", *origins, "", _why(figures)]
-    )
+    return "\n".join([*lines, "", "Mean over the images and its 95 % interval (bootstrap).", "", *origins])
+
+
+def distances(row: dict[str, Any], paper: str, key: str) -> str:
+    """How far a network's shares are above those of one of the paper's rows, over the three options."""
+    shares = row["not among the top"]
+    away = [shares[f"{rule}/{key}"][0] - published for rule, published in zip(RULES, PAPER[paper], strict=True)]
+    return f"{min(away):.0f} to {max(away):.0f} points"
 
 
 def _why(figures: dict[str, Any]) -> str:
     """What differs, with the distances to the paper on the first network."""
-    shares = next(iter(figures["networks"].values()))["not among the top"]
-
-    def distances(key: str) -> str:
-        away = [
-            shares[f"{rule}/{key}"][0] - paper for rule, paper in zip(RULES, PAPER["ImageNet, VGG-11"], strict=True)
-        ]
-        return f"{min(away):.0f} to {max(away):.0f} points"
-
+    first, paper = next(iter(figures["networks"].values())), "ImageNet, VGG-11"
     return (
-        "**What differs and why.** As in the paper, the maps overlap more than chance and far less than two maps "
-        "of one "
-        "thing would. The share itself differs: on the first network it is "
-        f"{distances('w*x/pixels, channels summed')} above the published one. How the paper pools channels is not "
-        "stated, "
-        "and that can be tested: with the largest channel instead of the sum, and the gradient instead of "
-        "gradient * input, "
-        f"the distance is {distances('gradient/pixels, largest channel')}. What is left may be the network (SqueezeNet "
-        "here, VGG-11 there; CIFAR-10 in the place of STL-10)."
+        "**What differs and why.** As in the paper, the maps overlap more than chance and far less than two maps of "
+        "one thing would. The share itself differs: on the first network it is "
+        f"{distances(first, paper, 'w*x/pixels, channels summed')} above the published one. How the paper pools "
+        "channels is not stated, and that can be tested: with the largest channel instead of the sum, and the "
+        "gradient instead of gradient * input, "
+        f"the distance is {distances(first, paper, 'gradient/pixels, largest channel')}. What is left may be the "
+        "network (SqueezeNet here, VGG-11 there; CIFAR-10 in the place of STL-10)."
     )
 
 
