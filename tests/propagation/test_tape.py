@@ -41,6 +41,24 @@ def test_a_copy_between_a_layer_and_its_gate_changes_nothing():
         torch.testing.assert_close(found, expected)
 
 
+class Windows(nn.Module):
+    """Constants beside what depends on x, then a copy that the view behind it needs."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.head = nn.Conv2d(2, 3, 3), nn.Linear(3, 2)
+
+    def forward(self, x):
+        y = nn.functional.pad(self.conv(x), (0, 1, 0, 1), value=0.5).permute(0, 2, 3, 1)
+        return self.head(y.contiguous().view(len(x), -1, 3).relu()).mean(1)
+
+
+@pytest.mark.parametrize("handover", [None, "conv"])
+def test_a_copy_is_laid_out_as_the_view_behind_it_needs(handover):
+    model, x = Windows().double().eval(), torch.randn(2, 2, 5, 5).double()
+    assert biasprop.explain(model, x, 1, handover=handover).completeness_error.max() < 1e-12
+
+
 class Fork(nn.Module):
     def __init__(self, function):
         super().__init__()

@@ -1,6 +1,6 @@
 """Gates and other elementwise operations on one operand."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import torch
@@ -12,7 +12,7 @@ from ..kernels.extremes import is_finite
 from ..kernels.slope import Slope
 from .model import Distributed, LocalModel
 
-__all__ = ["Diagonal"]
+__all__ = ["Diagonal", "Identity"]
 
 
 class Diagonal(LocalModel):
@@ -57,3 +57,21 @@ class Diagonal(LocalModel):
     def distribute(self, beta: Tensor, slope: Slope, h: Tensor | None, settings: Settings) -> Distributed:
         """The bias moves on as it is."""
         return [beta], None
+
+
+class Identity(Diagonal):
+    """A copy: every entry stays where it is, and a layer and the gate behind it are still one."""
+
+    def __init__(self, operand: Tensor, output: Tensor, again: Callable[..., Tensor]) -> None:
+        """``again`` makes the copy of another tensor."""
+        super().__init__(operand, output, None, Slope(), affine=True)
+        self.again = again
+
+    def reached(self, depends: Sequence[Tensor | None]) -> Tensor | None:
+        """Where the operand does, in the order in memory that the copy has."""
+        (mask,) = depends
+        return None if mask is None else self.again(mask.broadcast_to(self.shape)).bool()
+
+    def push(self, tangents: Sequence[Tensor | None]) -> Tensor:
+        """A copy as well: what follows may look at the order in memory."""
+        return self.again(*tangents)

@@ -3,8 +3,7 @@
 from functools import partial
 
 from ..graph import overwrite
-from ..kernels.slope import Slope
-from ..local_models import Diagonal, LocalModel, Routing
+from ..local_models import Identity, LocalModel, Routing
 from . import degrees
 from .call import Call
 from .family import Family
@@ -21,9 +20,10 @@ __all__ = ["FAMILIES", "concatenation", "insertion", "placement", "routing", "sc
 def routing(call: Call) -> LocalModel:
     """Every unit copies one operand: max pool, reshape, permute, slice, gather, expand, nearest upsampling."""
     leaves = call.leaves()
-    if call.node.operation in AS_IT_IS and call(*leaves).dtype == leaves[0].dtype:
-        return Diagonal(leaves[0], call(*leaves), None, Slope(), affine=True)
-    return Routing(leaves, call(*leaves), again=None if call.node.operation in BY_VALUE else call)
+    output = call(*leaves)
+    if call.node.operation in AS_IT_IS and output.dtype == leaves[0].dtype:
+        return Identity(leaves[0], output, call)
+    return Routing(leaves, output, again=None if call.node.operation in BY_VALUE else call)
 
 
 def insertion(call: Call) -> LocalModel:
