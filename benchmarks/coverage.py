@@ -353,7 +353,8 @@ def summary(group: str, networks: Sequence[Sequence[Row]]) -> str:
     counts = []
     for mode in MODES:
         of = [[row for row in rows if row.mode == mode] for rows in networks]
-        counts.append(f"{sum(bool(rows) and verdict(rows) == 'yes' for rows in of)} of {len(networks)}")
+        explained = sum(bool(rows) and verdict(rows) == "yes" for rows in of)
+        counts.append(f"{explained} of {len(networks)}" if any(of) else "?")
     every = [row for rows in networks for row in rows]
     return line([group, *counts, *(worst(every, of) for of in ("completeness", "gradient", "totals"))])
 
