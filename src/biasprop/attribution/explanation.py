@@ -24,7 +24,6 @@ from ..results import (
     write_decomposition,
 )
 from ..results.targets import X
-from ..rules import Rule, name_of, temperature_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -44,11 +43,10 @@ class Explanation(Decomposition[X]):
     every_source: Callable[[], tuple[Tensor, Sequence[BiasSource]]] | None = None
 
     @classmethod
-    def of(cls, swept: Swept, rule: Rule, single: bool, again: "Callable[..., Explanation[Any]]") -> Self:
-        """What a sweep has brought to the inputs, or to hidden tensors."""
+    def of(cls, swept: Swept, **described: Any) -> Self:
+        """What a sweep has brought to the inputs, or to hidden tensors, and how it is ``described``."""
         return cls(
             parts=swept.parts,
-            single=single,
             values=swept.value,
             chance=swept.probability,
             lost=swept.unattributed,
@@ -56,9 +54,7 @@ class Explanation(Decomposition[X]):
             past=swept.bypassed,
             table=swept.sources,
             axis=swept.axis,
-            rule=name_of(rule),
-            temperature=temperature_of(rule),
-            again=again,
+            **described,
         )
 
     def at(self, *names: str) -> "Explanation[Any]":

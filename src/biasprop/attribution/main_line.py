@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from copy import copy
-from dataclasses import replace
 from functools import partial
 from os import PathLike
 from typing import Any, Literal, get_args
@@ -37,7 +36,7 @@ from ..propagation import (
 )
 from ..results import BiasSource, Sources, require_complete
 from ..results.targets import X
-from ..rules import Rule
+from ..rules import Rule, temperature_of
 from .agreement import require_agreement
 from .captures import Captures
 from .explanation import Explanation
@@ -239,29 +238,31 @@ class Explainer:
 
     def _explained(self, request: Request, *at: str) -> Explanation[Any]:
         """The explanation at hidden tensors, or at the inputs."""
+        with _exactly(request.given):
+            return self._inside(request, *at)
+
+    def _inside(self, request: Request, *at: str) -> Explanation[Any]:
+        """The same, where gradients are on."""
         given = request.given
-        with _exactly(given):
-            graph = self.graph(given)
-            network = self._network(graph, given)
-            cut, below = [graph.find(name) for name in dict.fromkeys(at)], self._below(graph, network, request.handover)
-            tape = linearize(graph, *network, self.operations, cut, below)
-            functional = select(tape, request.target, request.targets, texts_of(given, graph, network[0]))
-            choice = choose(request.sources, tape.names, request.zero_others)
-            handover = hand_over(below, tape, choice, request.below)
-            swept = sweep(tape, functional, request.settings, choice, handover)
-        single = len(tape.cut or graph.inputs) == 1 if at or graph.lookup else given.single
-        ids = () if at else ids_of(graph, network[0], given.inputs, given.extras)
-        again = partial(self._explained, request)
-        explanation: Explanation[Any] = Explanation.of(swept, request.settings.rule, single, again)
+        graph = self._graph(given)
+        network = self._network(graph, given)
+        cut, below = [graph.find(name) for name in dict.fromkeys(at)], self._below(graph, network, request.handover)
+        tape = linearize(graph, *network, self.operations, cut, below)
+        functional = select(tape, request.target, request.targets, texts_of(given, graph, network[0]))
+        choice = choose(request.sources, tape.names, request.zero_others)
+        handover = hand_over(below, tape, choice, request.below)
+        swept = sweep(tape, functional, request.settings, choice, handover)
         where = ", ".join(node.name for node in handover.at)
-        every = partial(self._sources, request) if where and not at else None  # a cut has those above it alone
-        explanation = replace(
-            explanation,
+        explanation: Explanation[Any] = Explanation.of(
+            swept,
             rule=request.rule,
+            temperature=temperature_of(request.settings.rule),
+            single=len(tape.cut or graph.inputs) == 1 if at or graph.lookup else given.single,
+            again=partial(self._explained, request),
             linearization=str(self.modes),
-            ids=ids,
+            ids=() if at else ids_of(graph, network[0], given.inputs, given.extras),
             handover=where,
-            every_source=every,
+            every_source=partial(self._sources, request) if where and not at else None,  # a cut has those above alone
         )
         require_complete(explanation)
         self._compare(graph, given, tape.outputs, explanation.magnitude)
@@ -280,9 +281,8 @@ class Explainer:
         unseen = graph.stored and seen is None  # what comes from a file is compared in any case
         if not unseen and (self.compare == "never" or (self.compare == "once" and seen == Weights(self.model))):
             return
-        with _exactly(given):
-            terms = size.reshape(len(size), -1).amax(1)
-            require_agreement(given.model, graph, given.inputs, given.extras, computed, terms)
+        terms = size.reshape(len(size), -1).amax(1)
+        require_agreement(given.model, graph, given.inputs, given.extras, computed, terms)
         self._agreed[graph] = Weights(self.model)
 
     def _network(self, graph: Graph, given: Given) -> Network:
@@ -298,11 +298,11 @@ class Explainer:
             ``b = f(x) - J x``.
         """
         given = self.check(x, additional_forward_args)
-        graph = self.graph(given)
         with _exactly(given):
+            graph = self._graph(given)
             f, jx = split(graph, *self._network(graph, given))
-        bias = pytree.tree_map(torch.sub, f, jx)
-        self._compare(graph, given, f, _size(jx, bias, len(given)))
+            bias = pytree.tree_map(torch.sub, f, jx)
+            self._compare(graph, given, f, _size(jx, bias, len(given)))
         return jx, bias
 
     def sources(
@@ -313,25 +313,24 @@ class Explainer:
         The same amounts as in `Explanation.sources`.
         """
         given = self.check(x, additional_forward_args)
-        tape, functional = self._functional(given, target)
         with _exactly(given):
+            tape, functional = self._functional(given, target)
             table = Sources.outward(bias_sources(tape, functional), functional.axis, functional.value)
-        self._compare(self.graph(given), given, tape.outputs, table.amounts.abs().sum(-1))
+            self._compare(tape.graph, given, tape.outputs, table.amounts.abs().sum(-1))
         return table
 
     def _sources(self, request: Request) -> tuple[Tensor, list[BiasSource]]:
         """f(x) of the targets ``(J, N)``, and the whole table that goes with it."""
-        tape, functional = self._functional(request.given, request.target, request.targets)
         with _exactly(request.given):
+            tape, functional = self._functional(request.given, request.target, request.targets)
             return functional.value, bias_sources(tape, functional)
 
     def _functional(self, given: Given, target: Target, targets: Targets = None) -> tuple[Tape, Functional]:
         """The network linearised at the inputs, and what is explained."""
-        graph = self.graph(given)
-        with _exactly(given):
-            network = self._network(graph, given)
-            tape = linearize(graph, *network, self.operations)
-            return tape, select(tape, target, targets, texts_of(given, graph, network[0]))
+        graph = self._graph(given)
+        network = self._network(graph, given)
+        tape = linearize(graph, *network, self.operations)
+        return tape, select(tape, target, targets, texts_of(given, graph, network[0]))
 
     def check(self, x: Any, extras: Any = None) -> Given:
         """Inputs and extra arguments, checked; the inputs detached from any graph of the caller's."""
@@ -341,7 +340,10 @@ class Explainer:
     def graph(self, given: Given) -> Graph:
         """The graph for inputs of these shapes in this linearization, captured at the first call."""
         with _exactly(given):
-            graph = self.captures.of(given)
+            return self._graph(given)
+
+    def _graph(self, given: Given) -> Graph:
+        graph = self.captures.of(given)
         found = self._rewritten.get(graph)
         if found is None:
             with ONE_AT_A_TIME:

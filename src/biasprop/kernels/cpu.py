@@ -19,8 +19,10 @@ from numba.extending import intrinsic, overload
 __all__ = ["POSITIVE", "SOFTMAX", "components", "messages", "scatter"]
 
 SOFTMAX, POSITIVE = 0, 1
-BOUND = np.float32(60.0)  # exp2 of a score below this can be summed without a shift
-TINY = np.float32(1e-30)  # dividing a bias by less could overflow
+BOUND = np.float32(100.0)  # exp2 of scores below this can be summed
+FAR = np.float32(1000.0)  # a greater bound says little of the scores
+LEAST = np.float32(1e-24)  # what is smaller than exp2(-126), which is about 0, does not count in such a sum
+LANES = 16  # of the widest vectors: rows are filled up with zeros to a multiple
 BLOCK = 2**17  # weights of a block of output channels: 512 KiB, half of a second-level cache
 UNITS = 16  # units whose shares are held at once, with several targets; with one, TILE
 TILE = 4  # units and targets in the registers at once
@@ -119,19 +121,6 @@ def _greatest_magnitude(values: Any, n: Any) -> Any:
     return _same_bits(greatest)
 
 
-@njit(forceinline=True, fastmath=FAST, error_model="numpy")  # type: ignore[untyped-decorator]
-def _bounded_softmax(weight: Any, o: Any, window: Any, i: Any, scale: Any, share: Any, n: Any) -> Any:
-    """``share[n] = exp2(scale weight[o] window[i])`` at the non-zero components, where none is large; its sum."""
-    total = np.float32(0)
-    for k in range(share.shape[1]):
-        product = weight[o, k] * window[i, k]
-        value = _exp2(product * scale)
-        value = value if product != 0 else np.float32(0)
-        share[n, k] = value
-        total += value
-    return total
-
-
 @njit(forceinline=True)  # type: ignore[untyped-decorator]
 def _greatest(values: Any, n: Any) -> Any:
     """The maximum of a row."""
@@ -141,10 +130,35 @@ def _greatest(values: Any, n: Any) -> Any:
     return _same_bits(_ordered(greatest))
 
 
+@njit(forceinline=True, fastmath=FAST, error_model="numpy")  # type: ignore[untyped-decorator]
+def _softmaxes(weight: Any, rows: Any, window: Any, i: Any, scale: Any, shift: Any, share: Any, n: Any, total: Any) -> None:
+    """Of four units at once: ``share = exp2(scale weight window - shift)`` at the non-zero components, and the sums."""
+    r0, r1, r2, r3 = rows[n], rows[n + 1], rows[n + 2], rows[n + 3]
+    a0, a1, a2, a3 = scale[n], scale[n + 1], scale[n + 2], scale[n + 3]
+    b0, b1, b2, b3 = shift[n], shift[n + 1], shift[n + 2], shift[n + 3]
+    t0 = t1 = t2 = t3 = np.float32(0)
+    for k in range(window.shape[1] // LANES * LANES):
+        u = window[i, k]
+        m0, m1, m2, m3 = weight[r0, k] * u, weight[r1, k] * u, weight[r2, k] * u, weight[r3, k] * u
+        v0, v1, v2, v3 = _exp2(m0 * a0 - b0), _exp2(m1 * a1 - b1), _exp2(m2 * a2 - b2), _exp2(m3 * a3 - b3)
+        v0 = v0 if m0 != 0 else np.float32(0)
+        v1 = v1 if m1 != 0 else np.float32(0)
+        v2 = v2 if m2 != 0 else np.float32(0)
+        v3 = v3 if m3 != 0 else np.float32(0)
+        share[n, k], share[n + 1, k], share[n + 2, k], share[n + 3, k] = v0, v1, v2, v3
+        t0 += v0
+        t1 += v1
+        t2 += v2
+        t3 += v3
+    total[n], total[n + 1], total[n + 2], total[n + 3] = t0, t1, t2, t3
+
+
 @njit(fastmath=FAST, error_model="numpy")  # type: ignore[untyped-decorator]
-def _softmax(weight: Any, o: Any, window: Any, i: Any, scale: Any, share: Any, n: Any) -> Any:
-    """``share[n] = exp2(score - the greatest score)`` at the non-zero components; its sum."""
-    total = scale * 0
+def _exactly(weight: Any, o: Any, window: Any, i: Any, scale: Any, share: Any, n: Any) -> Any:
+    """Of one unit, whatever its scores: ``share[n] = exp2(score - the greatest score)``; the sum."""
+    total = np.float32(0)
+    if scale == 0:  # behind a closed gate there is nothing
+        return total
     for k in range(share.shape[1]):  # the scores are stored: computed twice, they might be rounded differently
         product = weight[o, k] * window[i, k]
         share[n, k] = product * scale if product != 0 else np.float32(-np.inf)
@@ -161,13 +175,13 @@ def _softmax(weight: Any, o: Any, window: Any, i: Any, scale: Any, share: Any, n
 
 
 @njit(error_model="numpy")  # type: ignore[untyped-decorator]
-def _fallback(weight: Any, o: Any, windows: Any, position: Any, share: Any, n: Any) -> Any:
+def _fallback(weight: Any, o: Any, windows: Any, position: Any, width: Any, share: Any, n: Any) -> Any:
     """No non-zero component: equal shares over the support, else over everything wired (mathematics, section 3)."""
     taps = windows.shape[1]
     for anything in range(2):
         total = np.float32(0)
         for k in range(share.shape[1]):
-            wired = windows[position, k % taps] >= 0
+            wired = k < width and windows[position, k % taps] >= 0
             value = np.float32(1) if wired and (anything == 1 or weight[o, k] != 0) else np.float32(0)
             share[n, k] = value
             total += value
@@ -185,13 +199,14 @@ def _gather(operand: Any, windows: Any, values: Any) -> None:
             for i in range(rows):
                 position = windows[i, t]
                 values[i, c * taps + t] = operand[c, position] if position >= 0 else np.float32(0)
+    values[:, len(operand) * taps :] = 0
 
 
-@njit(fastmath=FAST, error_model="numpy")  # type: ignore[untyped-decorator]
+@njit(forceinline=True, fastmath=FAST, error_model="numpy")  # type: ignore[untyped-decorator]
 def _add_tile_of_one(message: Any, j: Any, row: Any, f: Any, s: Any, n: Any) -> None:
     """``message[j, row] += f[j, n] s[n] + ... + f[j, n + 3] s[n + 3]``."""
     f0, f1, f2, f3 = f[j, n], f[j, n + 1], f[j, n + 2], f[j, n + 3]
-    for k in range(s.shape[1]):
+    for k in range(s.shape[1] // LANES * LANES):
         message[j, row, k] += (f0 * s[n, k] + f1 * s[n + 1, k]) + (f2 * s[n + 2, k] + f3 * s[n + 3, k])
 
 
@@ -202,7 +217,7 @@ def _add_tile(message: Any, j: Any, row: Any, f: Any, s: Any, n: Any) -> None:
     b0, b1, b2, b3 = f[j + 1, n], f[j + 1, n + 1], f[j + 1, n + 2], f[j + 1, n + 3]
     c0, c1, c2, c3 = f[j + 2, n], f[j + 2, n + 1], f[j + 2, n + 2], f[j + 2, n + 3]
     d0, d1, d2, d3 = f[j + 3, n], f[j + 3, n + 1], f[j + 3, n + 2], f[j + 3, n + 3]
-    for k in range(s.shape[1]):
+    for k in range(s.shape[1] // LANES * LANES):
         v0, v1, v2, v3 = s[n, k], s[n + 1, k], s[n + 2, k], s[n + 3, k]
         message[j, row, k] += (a0 * v0 + a1 * v1) + (a2 * v2 + a3 * v3)
         message[j + 1, row, k] += (b0 * v0 + b1 * v1) + (b2 * v2 + b3 * v3)
@@ -210,38 +225,23 @@ def _add_tile(message: Any, j: Any, row: Any, f: Any, s: Any, n: Any) -> None:
         message[j + 3, row, k] += (d0 * v0 + d1 * v1) + (d2 * v2 + d3 * v3)
 
 
-@njit(error_model="numpy")  # type: ignore[untyped-decorator]
+@njit(forceinline=True, error_model="numpy")  # type: ignore[untyped-decorator]
 def _add(message: Any, row: Any, factor: Any, share: Any, units: Any) -> None:
     """``message[j, row] += sum over the units of factor[j, unit] share[unit]`` for every target j."""
-    targets, components = len(factor), share.shape[1]
-    filled = (units + TILE - 1) // TILE * TILE
-    for n in range(units, filled):
-        for k in range(components):
-            share[n, k] = 0
-        for j in range(targets):
-            factor[j, n] = 0
+    targets = len(factor)
     whole = targets // TILE * TILE
-    for n in range(0, filled, TILE):
+    for n in range(0, units, TILE):
         for j in range(0, whole, TILE):
             _add_tile(message, j, row, factor, share, n)
         for j in range(whole, targets):
             _add_tile_of_one(message, j, row, factor, share, n)
 
 
-@njit(forceinline=True, error_model="numpy")  # type: ignore[untyped-decorator]
-def _shares(weight: Any, o: Any, window: Any, i: Any, score: Any, reach: Any, size: Any, share: Any, n: Any) -> Any:
-    """Where products are small, the pass for the maximum is spared; behind a closed gate there is nothing."""
-    if score == 0:
-        return size * 0
-    if abs(score) * size * reach[o] < BOUND:
-        return _bounded_softmax(weight, o, window, i, score, share, n)
-    return _softmax(weight, o, window, i, score, share, n)
-
-
 @njit(parallel=True, error_model="numpy", cache=True)  # type: ignore[untyped-decorator]
 def messages(
     cuts: Any,
     shared: Any,
+    width: Any,
     u: Any,
     windows: Any,
     weight: Any,
@@ -257,29 +257,31 @@ def messages(
     Args:
         cuts: into how many pieces of work the rows are cut; of no influence on the result.
         shared: the positions share their weights.
+        width: ``C * T``, the components of a unit; in ``weight`` and ``out`` the next multiple of `LANES`, ``W``.
         u: operand, ``(B * G, C, S)``.
         windows: ``(L, T)`` positions, -1 for none.
-        weight: ``(G * (1 or L) * O, C * T)``.
+        weight: ``(G * (1 or L) * O, W)``.
         reach: ``max_k |weight|``, ``(G * (1 or L) * O,)``; infinity where it is not known.
         score: times ``weight * u``: the score of a component, to the base 2, ``(B * G, O, L)``.
         beta: ``(J, B * G, O, L)``, of J targets; units with 0 are skipped.
         lost: like beta, zero; receives what no operand is wired to (empty where that is nothing).
         first: number of the first row.
-        out: ``(pieces of O, J, rows, C * T)``, to be summed over the first dimension.
+        out: ``(pieces of O, J, rows, W)``, to be summed over the first dimension.
     """
     positions = windows.shape[0]
-    pieces, targets, rows, width = out.shape
+    pieces, targets, rows, wide = out.shape
     outputs = score.shape[1]
     groups = len(weight) // (outputs if shared else outputs * positions)
-    block = max(1, BLOCK // width)
+    block = max(1, BLOCK // wide)
     for job in prange(cuts * pieces):
         part, piece = job // pieces, job % pieces
         start, stop = part * rows // cuts, (part + 1) * rows // cuts
         from_, to = piece * outputs // pieces, (piece + 1) * outputs // pieces
-        share = np.empty((TILE if targets == 1 else UNITS, width), weight.dtype)
+        share = np.empty((TILE if targets == 1 else UNITS, wide), weight.dtype)
         factor = np.empty((targets, len(share)), weight.dtype)
-        active = np.empty(to - from_ + 1, np.int64)
-        window = np.empty((stop - start, width), weight.dtype)
+        scale, shift, total = np.empty((3, len(share)), weight.dtype)
+        active, above = np.empty(to - from_ + 1, np.int64), np.empty(len(share), np.int64)
+        window = np.empty((stop - start, wide), weight.dtype)
         i = start
         while i < stop:  # the rows of one example and group after another
             position, owner = (first + i) % positions, (first + i) // positions
@@ -292,7 +294,7 @@ def messages(
             for i in range(stop - start):
                 position, owner = (first + start + i) % positions, (first + start + i) // positions
                 group = owner % groups
-                above = outputs * (group if shared else group * positions + position)  # rows of weights before these
+                before = outputs * (group if shared else group * positions + position)  # rows of weights
                 size = _greatest_magnitude(window, i)
                 count = 0
                 for o in range(o0, min(o0 + block, to)):  # no branch: there is no pattern in who is active
@@ -302,26 +304,33 @@ def messages(
                     active[count] = o
                     count += some != 0
                 for head in range(0, count, len(share)):
-                    units = 0
-                    for n in range(head, min(head + len(share), count)):
-                        o = active[n]
-                        total = _shares(
-                            weight, above + o, window, i, score[owner, o, position], reach, size, share, units
-                        )
-                        if total == 0:
-                            total = _fallback(weight, above + o, windows, position, share, units)
-                        if total == 0:
-                            for j in range(targets):
-                                lost[j, owner, o, position] = beta[j, owner, o, position]
-                            continue
-                        if total < TINY:
-                            for k in range(width):
-                                share[units, k] /= total
-                            total /= total
+                    units = min(len(share), count - head)
+                    filled = (units + TILE - 1) // TILE * TILE
+                    for n in range(filled):
+                        o = active[head + min(n, units - 1)]
+                        above[n] = before + o
+                        scale[n] = score[owner, o, position]
+                        shift[n] = abs(scale[n]) * size * reach[before + o] - BOUND
+                        shift[n] = max(shift[n], np.float32(0))
                         for j in range(targets):
-                            factor[j, units] = beta[j, owner, o, position] / total
-                        units += 1
-                    _add(message, start + i, factor, share, units)
+                            factor[j, n] = beta[j, owner, o, position] if n < units else np.float32(0)
+                    for n in range(0, filled, TILE):
+                        _softmaxes(weight, above, window, i, scale, shift, share, n, total)
+                    for n in range(units):
+                        if not (total[n] > LEAST and shift[n] < FAR) or scale[n] == 0:
+                            total[n] = _exactly(weight, above[n], window, i, scale[n], share, n)
+                            if total[n] == 0:
+                                total[n] = _fallback(weight, above[n], windows, position, width, share, n)
+                            if total[n] == 0:
+                                total[n] = 1
+                                for j in range(targets):
+                                    lost[j, owner, active[head + n], position] = factor[j, n]
+                        for j in range(targets):
+                            factor[j, n] /= total[n]
+                    for n in range(units, filled):
+                        if not total[n] < np.inf:
+                            share[n] = 0
+                    _add(message, start + i, factor, share, filled)
 
 
 @njit(parallel=True, error_model="numpy", cache=True)  # type: ignore[untyped-decorator]
@@ -367,18 +376,19 @@ def _share(mode: Any, m: Any, scores: Any, top: Any, share: Any, total: Any) -> 
 def _scale(share: Any, total: Any, beta: Any, out: Any) -> None:
     """``share / total * beta``, where there is something to share."""
     for k in range(len(share)):
-        out[k] = share[k] / total[k] * beta[k] if beta[k] != 0 else np.float32(0)
+        part = share[k] / total[k] * beta[k]
+        out[k] = part if beta[k] != 0 else np.float32(0)
 
 
 @njit(error_model="numpy")  # type: ignore[untyped-decorator]
-def _equal_parts(m: Any, support: Any, out: Any, p: Any) -> Any:
+def _equal_parts(m: Any, support: Any, p: Any, share: Any, k: Any) -> Any:
     """The rule is 0/0: equal shares among the non-zero components, or the support, or all; how many these are."""
     for kind in range(3):
         total = np.float32(0)
         for i in range(len(m)):
-            share = np.float32(kind == 2 or (kind == 1 and support[i, p]) or (kind == 0 and m[i, p] != 0))
-            out[i, 0, p] = share
-            total += share
+            part = np.float32(kind == 2 or (kind == 1 and support[i, p]) or (kind == 0 and m[i, p] != 0))
+            share[i, k] = part
+            total += part
         if total > 0:
             break
     return total
@@ -401,19 +411,24 @@ def components(mode: Any, scale: Any, signed: Any, m: Any, h: Any, support: Any,
     operands, targets, units = out.shape
     for block in prange((units + TOGETHER - 1) // TOGETHER):
         first, stop = block * TOGETHER, min(units, (block + 1) * TOGETHER)
-        local, scores, total = h[first:stop], np.empty(stop - first, m.dtype), np.zeros(stop - first, m.dtype)
-        top = np.full(stop - first, -np.inf, m.dtype)
-        for k in range(len(scores)):
+        local, mass = h[first:stop], beta[0, first:stop]
+        share, scores = np.empty((operands, len(local)), m.dtype), np.empty(len(local), m.dtype)
+        top, total = np.full(len(local), -np.inf, m.dtype), np.zeros(len(local), m.dtype)
+        for k in range(len(local)):
             sign = np.float32(local[k] > 0) - np.float32(local[k] < 0)
             scores[k] = scale * sign if signed else scale
         if mode == SOFTMAX:
             for i in range(operands):
                 _raise_to_largest(m[i, first:stop], scores, top)
         for i in range(operands):
-            _share(mode, m[i, first:stop], scores, top, out[i, 0, first:stop], total)
-        for k in range(len(total)):
-            if total[k] == 0:
-                total[k] = _equal_parts(m, support, out, first + k)
-        for i in range(operands):
-            for j in range(targets - 1, -1, -1):  # the first row holds the shares
-                _scale(out[i, 0, first:stop], total, beta[j, first:stop], out[i, j, first:stop])
+            _share(mode, m[i, first:stop], scores, top, share[i], total)
+        undecided = 0
+        for k in range(len(mass)):
+            undecided += (total[k] == 0) & ((mass[k] != 0) | (targets > 1))
+        if undecided:
+            for k in range(len(total)):
+                if total[k] == 0:
+                    total[k] = _equal_parts(m, support, first + k, share, k)
+        for j in range(targets):
+            for i in range(operands):
+                _scale(share[i], total, beta[j, first:stop], out[i, j, first:stop])

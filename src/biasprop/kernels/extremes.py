@@ -3,6 +3,8 @@
 That is one fast pass; asking each entry (``any``, ``isfinite``) is ten times slower on the CPU.
 """
 
+import math
+
 from torch import Tensor
 
 __all__ = ["is_finite", "is_zero"]
@@ -13,7 +15,7 @@ def is_zero(values: Tensor) -> bool:
     if values.numel() == 0:
         return True
     low, high = values.aminmax()
-    return bool((low == 0) & (high == 0))
+    return bool(low.item() == 0 == high.item())
 
 
 def is_finite(values: Tensor) -> bool:
@@ -21,4 +23,4 @@ def is_finite(values: Tensor) -> bool:
     if values.numel() == 0:
         return True
     low, high = values.aminmax()
-    return bool(low.isfinite() & high.isfinite())
+    return math.isfinite(low.item()) and math.isfinite(high.item())

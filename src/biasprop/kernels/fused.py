@@ -8,6 +8,7 @@ from typing import Any, assert_never
 
 import numba
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ..rules import Form, Proportional, Rule, Softmax, form_of
@@ -34,8 +35,10 @@ def spread(
         return streaming.spread(layout, u, slope, h, beta, settings)
     batch, groups, channels, size = layout.operand
     outputs, positions = layout.output[2:]
-    components, owners, targets = layout.weight.shape[-1], batch * groups, len(beta)
-    weight = layout.weight.reshape(-1, components).to(beta.dtype)
+    width, owners, targets = layout.weight.shape[-1], batch * groups, len(beta)
+    weight = layout.weight.reshape(-1, width).to(beta.dtype)
+    weight = F.pad(weight, (0, -width % cpu.LANES))
+    wide = weight.shape[1]
     rows = owners * positions
     pieces = max(1, min(16, outputs, 64 // rows))
     small = rows >= 16  # where products are small, the pass for the maximum is spared
@@ -44,11 +47,11 @@ def spread(
     nowhere = bool((layout.windows < 0).all(1).any())  # units that nothing is wired to
     lost = beta.new_zeros(targets if nowhere else 0, *layout.output)
     received = u.new_zeros(targets, *layout.operand)
-    step = max(1, min(MESSAGES, settings.memory_budget // 4) // (beta.element_size() * components * pieces * targets))
-    room = u.new_empty(pieces * targets * min(step, rows) * components)
+    step = max(1, min(MESSAGES, settings.memory_budget // 4) // (beta.element_size() * wide * pieces * targets))
+    room = u.new_empty(pieces * targets * min(step, rows) * wide)
     there = _array(received.view(targets, owners, channels, size))
     windows, shared = _array(layout.windows), layout.weight.shape[1] == 1
-    layer = (shared, _array(u.reshape(owners, channels, size)), windows, _array(weight), _array(reach))
+    layer = (shared, width, _array(u.reshape(owners, channels, size)), windows, _array(weight), _array(reach))
     units = (
         _array(score.reshape(owners, outputs, positions)),
         _array(beta.reshape(targets, owners, outputs, positions)),
@@ -59,7 +62,7 @@ def spread(
         strips = max(1, min(cuts, channels // 16))
         for first in range(0, rows, step):
             count = min(step, rows - first)
-            part = _array(room[: pieces * targets * count * components].view(pieces, targets, count, components))
+            part = _array(room[: pieces * targets * count * wide].view(pieces, targets, count, wide))
             cpu.messages(min(cuts, count), *layer, *units, first, part)
             cpu.scatter(strips, part, windows, first, there)
     return received, lost if nowhere and lost.any() else None
