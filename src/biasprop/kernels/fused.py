@@ -43,8 +43,8 @@ def spread(
     pieces = max(1, min(16, outputs, 64 // rows))
     small = rows >= 16  # where products are small, the pass for the maximum is spared
     reach = torch.maximum(weight.amax(1), -weight.amin(1)) if small else weight.new_full((len(weight),), math.inf)
-    score = slope * (h.sign() * scale + OPEN if signed else scale)
-    nowhere = bool((layout.windows < 0).all(1).any())  # units that nothing is wired to
+    score = slope * (_unrepeated(h).sign() * scale + OPEN if signed else scale)
+    nowhere = bool(layout.windows.amax(1).amin() < 0)  # units that nothing is wired to
     lost = beta.new_zeros(targets if nowhere else 0, *layout.output)
     received = u.new_zeros(targets, *layout.operand)
     step = max(1, min(MESSAGES, settings.memory_budget // 4) // (beta.element_size() * wide * pieces * targets))
@@ -76,6 +76,13 @@ def spread_components(m: Tensor, h: Tensor, support: Tensor, beta: Tensor, setti
     with _threads():
         cpu.components(mode, m_.dtype.type(scale), signed, m_, h_, support_, beta_, out_)
     return out
+
+
+def _unrepeated(values: Tensor) -> Tensor:
+    """One of the entries along each dimension in which they are all the same, being one in memory."""
+    for dim, (size, stride) in enumerate(zip(values.shape, values.stride(), strict=True)):
+        values = values.narrow(dim, 0, 1) if stride == 0 and size else values
+    return values
 
 
 def _array(tensor: Tensor) -> Any:

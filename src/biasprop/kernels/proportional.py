@@ -32,11 +32,11 @@ def spread_positive(layer: Weighted, u: Tensor, slope: Slope, beta: Tensor) -> t
     received, rest = [], beta
     for weight, side in _sides(layer, slope.scale) if halves else ():
         parts = [(half, weight.clamp_min(0) if positive else weight.clamp_max(0)) for half, positive in halves]
-        total = sum_of([layer.apply(*part) for part in parts])
-        taken = slope.opened(_where_positive(rest, total, TINY))
+        total = slope.opened(sum_of([layer.apply(*part) for part in parts])[None])[0]
+        taken = _where_positive(rest, total, TINY)
         taken = taken if side is None else _where_positive(taken, side)
-        received.append(_messages(layer, parts, taken, total))
         rest = rest - taken
+        received.append(_messages(layer, parts, taken, total))
         if is_zero(rest):
             break
     return sum_of(received) if received else beta.new_zeros(len(beta), *u.shape), rest
@@ -62,16 +62,16 @@ def spread_equally(layer: Weighted, u: Tensor, slope: Slope, beta: Tensor) -> tu
         taken = _where_positive(rest, total, TINY)
         if level == 0:
             taken = slope.opened(taken if slope.scale is None else _where_positive(taken, slope.scale.abs()))
-        received += _messages(layer, [(counted, weight)], taken, total)
         rest = rest - taken
+        received += _messages(layer, [(counted, weight)], taken, total)
         if is_zero(rest):
             return received, None
     return received, rest
 
 
 def _messages(layer: Weighted, parts: list[tuple[Tensor, Tensor]], mass: Tensor, total: Tensor) -> Tensor:
-    """``A^T (mass / total)`` times the operand, for each of its halves."""
-    ratio = mass / total.clamp_min(TINY)
+    """``A^T (mass / total)`` times the operand, for each of its halves; ``mass`` is used up."""
+    ratio = mass.div_(total.clamp_min(TINY))
     return sum_of([layer.transpose(ratio, weight).mul_(half) for half, weight in parts])
 
 

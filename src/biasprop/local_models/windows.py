@@ -7,6 +7,7 @@ one-dimensional tables.
 
 from collections.abc import Sequence
 from functools import reduce
+from math import prod
 
 import torch
 from torch import Tensor
@@ -36,15 +37,16 @@ def transposed_windows(size: int, out: int, kernel: int, stride: int, before: in
 def product_windows(tables: Sequence[Tensor], sizes: Sequence[int]) -> Tensor:
     """The table over several dimensions, int32 ``(L1 * L2 ..., T1 * T2 ...)``, from one per dimension."""
 
-    def combine(left: Tensor, right_and_size: tuple[Tensor, int]) -> Tensor:
-        right, size = right_and_size
-        joined = left[:, None, :, None] * size + right[None, :, None, :]
-        outside = (left < 0)[:, None, :, None] | (right < 0)[None, :, None, :]
-        joined = joined.masked_fill(outside, -1)
+    flat, stride, total = [], prod(sizes), prod(sizes)
+    for table, size in zip(tables, sizes, strict=True):
+        stride //= size
+        flat.append((table * stride).masked_fill(table < 0, -total).to(torch.int32))  # no sum of others makes up for it
+
+    def combine(left: Tensor, right: Tensor) -> Tensor:
+        joined = left[:, None, :, None] + right[None, :, None, :]
         return joined.reshape(left.shape[0] * right.shape[0], -1)
 
-    first, *others = (table.to(torch.int32) for table in tables)
-    return reduce(combine, zip(others, sizes[1:], strict=True), first)
+    return reduce(combine, flat).clamp_min_(-1)
 
 
 def sparse_rows(matrix: Tensor) -> tuple[Tensor, Tensor]:
