@@ -57,13 +57,14 @@ def spread(
         _array(beta.reshape(targets, owners, outputs, positions)),
         _array(lost.view(len(lost), owners, outputs, positions)),
     )
+    messages = cpu.messages(there.dtype)
     with _threads() as threads:
         cuts = max(threads, min(8 * threads, rows // ROWS))
         strips = max(1, min(cuts, channels // 16))
         for first in range(0, rows, step):
             count = min(step, rows - first)
             part = _array(room[: pieces * targets * count * wide].view(pieces, targets, count, wide))
-            cpu.messages(min(cuts, count), *layer, *units, first, part)
+            messages(min(cuts, count), *layer, *units, first, part)
             cpu.scatter(strips, part, windows, first, there)
     return received, lost if nowhere and lost.any() else None
 
@@ -73,8 +74,9 @@ def spread_components(m: Tensor, h: Tensor, support: Tensor, beta: Tensor, setti
     out = m.new_empty(len(m), *beta.shape)
     mode, scale, signed = _mode(settings.rule)
     m_, h_, support_, beta_, out_ = (_array(t) for t in (m, h, support, beta, out))
+    components = cpu.components(m_.dtype)
     with _threads():
-        cpu.components(mode, m_.dtype.type(scale), signed, m_, h_, support_, beta_, out_)
+        components(mode, m_.dtype.type(scale), signed, m_, h_, support_, beta_, out_)
     return out
 
 
