@@ -27,6 +27,8 @@ LEAST = np.float32(1e-24)  # what is smaller than exp2(-126), which is about 0, 
 LANES = 16  # of the widest vectors: rows are filled up with zeros to a multiple
 BLOCK = 2**17  # weights of a block of output channels: 512 KiB, half of a second-level cache
 UNITS = 16  # units whose shares are held at once, with several targets; with one, TILE
+ROWS = 16  # positions of which a line of a cache holds one unit
+NEAR = 2**16  # masses of several rows that are held at once
 TILE = 4  # units and targets in the registers at once
 TOGETHER = 512  # units of a few components each that are shared out together
 
@@ -241,6 +243,36 @@ def _add(message: Any, row: Any, factor: Any, share: Any, units: Any) -> None:
             _add_tile_of_one(message, j, row, factor, share, n)
 
 
+@njit(error_model="numpy")  # type: ignore[untyped-decorator]
+def _fetch(values: Any, row: Any, count: Any, o0: Any, units: Any, into: Any) -> None:
+    """``into[r, j, o] = values[j, owner, o0 + o, position]`` of the rows that follow ``row``: one after the other."""
+    positions = values.shape[3]
+    r = 0
+    while r < count:
+        owner, position = (row + r) // positions, (row + r) % positions
+        together = min(count - r, positions - position)
+        for j in range(len(values)):
+            for o in range(units):
+                for i in range(together):
+                    into[r + i, j, o] = values[j, owner, o0 + o, position + i]
+        r += together
+
+
+@njit(forceinline=True, error_model="numpy")  # type: ignore[untyped-decorator]
+def _active(mass: Any, r: Any, units: Any, some: Any, active: Any) -> Any:
+    """The units at which any target has something to share out; how many."""
+    for o in range(units):
+        some[o] = abs(mass[r, 0, o])
+    for j in range(1, mass.shape[1]):
+        for o in range(units):
+            some[o] += abs(mass[r, j, o])
+    count = 0
+    for o in range(units):  # no branch: there is no pattern in who is active
+        active[count] = o
+        count += some[o] != 0
+    return count
+
+
 @njit(error_model="numpy", cache=True)  # type: ignore[untyped-decorator]
 def _messages_of(
     job: Any,
@@ -260,16 +292,19 @@ def _messages_of(
     """One of the pieces of work of `messages`."""
     positions = windows.shape[0]
     pieces, targets, rows, wide = out.shape
-    outputs = score.shape[1]
+    outputs = score.shape[2]
     groups = len(weight) // (outputs if shared else outputs * positions)
-    block = max(1, BLOCK // wide)
     part, piece = job // pieces, job % pieces
     start, stop = part * rows // cuts, (part + 1) * rows // cuts
     from_, to = piece * outputs // pieces, (piece + 1) * outputs // pieces
     share = np.empty((TILE if targets == 1 else UNITS, wide), weight.dtype)
     factor = np.empty((targets, len(share)), weight.dtype)
     scale, shift, total = np.empty((3, len(share)), weight.dtype)
-    active, above = np.empty(to - from_ + 1, np.int64), np.empty(len(share), np.int64)
+    above = np.empty(len(share), np.int64)
+    block = max(1, min(to - from_, BLOCK // wide))
+    together = max(1, min(ROWS, NEAR // (block * targets)))
+    mass, scores = np.empty((together, targets, block), weight.dtype), np.empty((together, 1, block), weight.dtype)
+    some, active = np.empty(block, weight.dtype), np.empty(block + 1, np.int64)
     window = np.empty((stop - start, wide), weight.dtype)
     i = start
     while i < stop:  # the rows of one example and group after another
@@ -280,32 +315,31 @@ def _messages_of(
     message = out[piece]
     message[:, start:stop] = 0
     for o0 in range(from_, to, block):
+        outs = min(block, to - o0)
         for i in range(stop - start):
+            r = i % together
+            if r == 0:
+                _fetch(score, first + start + i, min(together, stop - start - i), o0, outs, scores)
+                _fetch(beta, first + start + i, min(together, stop - start - i), o0, outs, mass)
+            count = _active(mass, r, outs, some, active)
+            if count == 0:
+                continue
             position, owner = (first + start + i) % positions, (first + start + i) // positions
             group = owner % groups
-            before = outputs * (group if shared else group * positions + position)  # rows of weights
+            before = outputs * (group if shared else group * positions + position) + o0  # rows of weights
             size = _greatest_magnitude(window, i)
-            count = 0
-            for o in range(o0, min(o0 + block, to)):  # no branch: there is no pattern in who is active
-                some = abs(beta[0, owner, o, position])
-                for j in range(1, targets):
-                    some += abs(beta[j, owner, o, position])
-                active[count] = o
-                count += some != 0
             for head in range(0, count, len(share)):
                 units = min(len(share), count - head)
                 filled = (units + TILE - 1) // TILE * TILE
                 for n in range(filled):
                     o = active[head + min(n, units - 1)]
                     above[n] = before + o
-                    scale[n] = score[owner, o, position]
-                    shift[n] = abs(scale[n]) * size * reach[before + o] - BOUND
-                    shift[n] = max(shift[n], np.float32(0))
-                    for j in range(targets):
-                        factor[j, n] = beta[j, owner, o, position] if n < units else np.float32(0)
+                    scale[n] = scores[r, 0, o]
+                    shift[n] = max(abs(scale[n]) * size * reach[before + o] - BOUND, np.float32(0))
                 for n in range(0, filled, TILE):
                     _softmaxes(weight, above, window, i, scale, shift, share, n, total)
                 for n in range(units):
+                    o = active[head + n]
                     if not (total[n] > LEAST and shift[n] < FAR) or scale[n] == 0:
                         total[n] = _exactly(weight, above[n], window, i, scale[n], share, n)
                         if total[n] == 0:
@@ -313,10 +347,12 @@ def _messages_of(
                         if total[n] == 0:
                             total[n] = 1
                             for j in range(targets):
-                                lost[j, owner, active[head + n], position] = factor[j, n]
+                                lost[j, owner, o0 + o, position] = mass[r, j, o]
                     for j in range(targets):
-                        factor[j, n] /= total[n]
+                        factor[j, n] = mass[r, j, o] / total[n]
                 for n in range(units, filled):
+                    for j in range(targets):
+                        factor[j, n] = 0
                     if not total[n] < np.inf:
                         share[n] = 0
                 _add(message, start + i, factor, share, filled)
@@ -381,7 +417,7 @@ def messages(dtype: np.dtype[Any]) -> Any:
         windows: ``(L, T)`` positions, -1 for none.
         weight: ``(G * (1 or L) * O, W)``.
         reach: ``max_k |weight|``, ``(G * (1 or L) * O,)``; infinity where it is not known.
-        score: times ``weight * u``: the score of a component, to the base 2, ``(B * G, O, L)``.
+        score: times ``weight * u``: the score of a component, to the base 2, ``(1, B * G, O, L)``.
         beta: ``(J, B * G, O, L)``, of J targets; units with 0 are skipped.
         lost: like beta, zero; receives what no operand is wired to (empty where that is nothing).
         first: number of the first row.
@@ -389,7 +425,7 @@ def messages(dtype: np.dtype[Any]) -> Any:
     """
     whole, dims = types.intp, [types.Array(from_dtype(dtype), d, "C") for d in range(5)]
     layer = (whole, types.boolean, whole, dims[3], types.Array(types.int32, 2, "C"), dims[2], dims[1])
-    arguments = (*layer, dims[3], dims[4], dims[4], whole, dims[4])
+    arguments = (*layer, dims[4], dims[4], dims[4], whole, dims[4])
     return _in_parallel(_all_messages, _messages_of, arguments)
 
 

@@ -53,7 +53,7 @@ def spread(
     windows, shared = _array(layout.windows), layout.weight.shape[1] == 1
     layer = (shared, width, _array(u.reshape(owners, channels, size)), windows, _array(weight), _array(reach))
     units = (
-        _array(score.reshape(owners, outputs, positions)),
+        _array(score.reshape(1, owners, outputs, positions)),
         _array(beta.reshape(targets, owners, outputs, positions)),
         _array(lost.view(len(lost), owners, outputs, positions)),
     )
