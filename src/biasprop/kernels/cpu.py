@@ -476,6 +476,15 @@ def _scale(share: Any, total: Any, beta: Any, out: Any) -> None:
         out[k] = part if beta[k] != 0 else np.float32(0)
 
 
+@njit(forceinline=True, error_model="numpy")  # type: ignore[untyped-decorator]
+def _undecided(total: Any, beta: Any) -> Any:
+    """At how many units there is something to share, and the rule is 0/0."""
+    count = 0
+    for k in range(len(total)):
+        count += (total[k] == 0) & (beta[k] != 0)
+    return count
+
+
 @njit(error_model="numpy")  # type: ignore[untyped-decorator]
 def _equal_parts(m: Any, support: Any, p: Any, share: Any, k: Any) -> Any:
     """The rule is 0/0: equal shares among the non-zero components, or the support, or all; how many these are."""
@@ -497,7 +506,7 @@ def _components_of(
     """A block of the units of `components`."""
     operands, targets, units = out.shape
     first, stop = block * TOGETHER, min(units, (block + 1) * TOGETHER)
-    local, mass = h[first:stop], beta[0, first:stop]
+    local = h[first:stop]
     share, scores = np.empty((operands, len(local)), m.dtype), np.empty(len(local), m.dtype)
     top, total = np.full(len(local), -np.inf, m.dtype), np.zeros(len(local), m.dtype)
     for k in range(len(local)):
@@ -509,8 +518,8 @@ def _components_of(
     for i in range(operands):
         _share(mode, m[i, first:stop], scores, top, share[i], total)
     undecided = 0
-    for k in range(len(mass)):
-        undecided += (total[k] == 0) & ((mass[k] != 0) | (targets > 1))
+    for j in range(targets):
+        undecided += _undecided(total, beta[j, first:stop])
     if undecided:
         for k in range(len(total)):
             if total[k] == 0:

@@ -26,11 +26,25 @@ def spread_positive(layer: Weighted, u: Tensor, slope: Slope, beta: Tensor) -> t
         slope: of the gate behind the layer.
         beta: what to distribute, ``(J, *output)``.
     """
-    low, high = u.aminmax()
+    low, high = (extreme.item() for extreme in u.aminmax())
     halves = [(u.clamp_min(0) if low < 0 else u, True)] if high > 0 else []
     halves += [(u.clamp_max(0) if high > 0 else u, False)] if low < 0 else []
-    received, rest = [], beta
-    for weight, side in _sides(layer, slope.scale) if halves else ():
+    if not halves:
+        return beta.new_zeros(len(beta), *u.shape), beta
+    received, rests = [], []
+    for some, piece in layer.pieces():
+        found, rest = _spread_halves(piece, halves, slope.of(some), beta[..., some])
+        received.append(found)
+        rests.append(rest)
+    return sum_of(received), rests[0] if len(rests) == 1 else torch.cat(rests, -1)
+
+
+def _spread_halves(
+    layer: Weighted, halves: list[tuple[Tensor, bool]], slope: Slope, rest: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The same for the halves of the operand, each with its sign."""
+    received = []
+    for weight, side in _sides(layer, slope.scale):
         parts = [(half, weight.clamp_min(0) if positive else weight.clamp_max(0)) for half, positive in halves]
         total = slope.opened(sum_of([layer.apply(*part) for part in parts])[None])[0]
         taken = _where_positive(rest, total, TINY)
@@ -39,7 +53,7 @@ def spread_positive(layer: Weighted, u: Tensor, slope: Slope, beta: Tensor) -> t
         received.append(_messages(layer, parts, taken, total))
         if is_zero(rest):
             break
-    return sum_of(received) if received else beta.new_zeros(len(beta), *u.shape), rest
+    return sum_of(received), rest
 
 
 def spread_equally(layer: Weighted, u: Tensor, slope: Slope, beta: Tensor) -> tuple[Tensor, Tensor | None]:

@@ -48,6 +48,12 @@ class Slope:
             scale = one if scale is None else scale * one
         return Slope(scale, outputs[-1] if outputs else None)
 
+    def of(self, some: slice) -> "Slope":
+        """That of some of the units along the last dimension."""
+        scale, output = self.scale, self.output
+        narrow = scale is None or not scale.dim() or scale.shape[-1] == 1
+        return Slope(scale if narrow else scale[..., some], None if output is None else output[..., some])
+
     def finite(self) -> "Slope":
         """Masked units may be infinite or NaN; a layer's alpha must not be."""
         return Slope(None if self.scale is None else self.scale.nan_to_num(0, 0, 0), self.output)

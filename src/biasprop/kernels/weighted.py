@@ -4,7 +4,7 @@ The gradient is ``A^T g`` with the weight itself; the shares of option 3 are ``A
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -47,6 +47,10 @@ class Weighted(ABC):
         """The factor for the weight that is as good as ``scale`` for the output; None where there is none."""
         return None
 
+    def pieces(self) -> "Iterator[tuple[slice, Weighted]]":
+        """The layer as several, each for some of the units along the last dimension of the output."""
+        yield slice(None), self
+
 
 @dataclass(frozen=True, eq=False)
 class Dense(Weighted):
@@ -68,6 +72,17 @@ class Dense(Weighted):
         """One row of the weight for each output."""
         out = len(self.weight)
         return scale.reshape(-1, 1) if scale.dim() and scale.shape[-1] == scale.numel() == out else None
+
+    def pieces(self) -> "Iterator[tuple[slice, Weighted]]":
+        """As many rows at a time as caches hold: new memory for the half of a large weight costs more than the sums."""
+        if self.weight.numel() * self.weight.element_size() <= CACHED or not self.weight.is_cpu:
+            yield from super().pieces()
+            return
+        step = max(1, CACHED // (self.weight.shape[1] * self.weight.element_size()))
+        for start in range(0, len(self.weight), step):
+            rows = slice(start, start + step)
+            weight = self.weight[rows]
+            yield rows, Dense(weight, self.operand, torch.Size((*self.output[:-1], len(weight))))
 
 
 class Resampling(Weighted):
