@@ -37,7 +37,7 @@ def spread(
     outputs, positions = layout.output[2:]
     width, owners, targets = layout.weight.shape[-1], batch * groups, len(beta)
     weight = layout.weight.reshape(-1, width).to(beta.dtype)
-    weight = F.pad(weight, (0, -width % cpu.LANES))
+    weight = F.pad(weight, (0, -width % cpu.LANES)) if width % cpu.LANES else weight
     wide = weight.shape[1]
     rows = owners * positions
     pieces = max(1, min(16, outputs, 64 // rows))

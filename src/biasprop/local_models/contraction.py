@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ..kernels import Layout, Settings, spread
 from ..kernels.extremes import is_zero
-from ..kernels.proportional import spread_positive
+from ..kernels.proportional import spread_equally, spread_positive
 from ..kernels.slope import Slope
 from ..kernels.weighted import Product
 from ..rules import Proportional, form_of
@@ -86,11 +86,13 @@ class Contraction(Linked):
         settings: Settings,
     ) -> tuple[Tensor, Tensor | None]:
         """What an operand receives, and what nothing of it could."""
-        positive = None
         if settings.compiled and isinstance(form_of(settings.rule), Proportional):
-            positive, beta = spread_positive(Product(weight, u.shape, turned), u, slope, beta)
-            if is_zero(beta):
+            product = Product(weight, u.shape, turned)
+            positive, rest = spread_positive(product, u, slope, beta)
+            if is_zero(rest):
                 return positive, None
+            equal, left = spread_equally(product, u, slope, rest)
+            return positive.add_(equal), left
         # To the left factor through the transposed product: y^T = V^T A^T.
         turn = partial(torch.transpose, dim0=-1, dim1=-2) if turned else _same
         batch = self.shape[:-2]
@@ -114,7 +116,7 @@ class Contraction(Linked):
         received = turn(received.reshape(len(beta), *wide.shape)).sum_to_size(len(beta), *_padded(u, len(batch)))
         received = received.reshape(len(beta), *u.shape)
         lost = None if lost is None else turn(lost.reshape(len(beta), *batch, n, m))
-        return received if positive is None else received + positive, lost
+        return received, lost
 
 
 def _taking_part(u: Tensor, weight: Tensor, depends: Tensor | None, along: int) -> tuple[Tensor, Tensor]:
