@@ -51,8 +51,9 @@ class Slope:
     def of(self, some: slice) -> "Slope":
         """That of some of the units along the last dimension."""
         scale, output = self.scale, self.output
-        narrow = scale is None or not scale.dim() or scale.shape[-1] == 1
-        return Slope(scale if narrow else scale[..., some], None if output is None else output[..., some])
+        if scale is not None and scale.dim() and scale.shape[-1] != 1:
+            scale = scale[..., some]
+        return Slope(scale, None if output is None else output[..., some])
 
     def finite(self) -> "Slope":
         """Masked units may be infinite or NaN; a layer's alpha must not be."""

@@ -1,26 +1,25 @@
-"""The stencil's spread on the CPU: fused and streaming, compiled by Numba (mathematics, section 7).
+"""The stencil's spread on the CPU: fused and streaming (mathematics, section 7).
 
 For each unit with a bias the kernel runs over its window twice: components and their (un-normalised) shares go to a
-buffer near the processor, then the shares of a few units, times ``beta / sum``, are added to the messages of the
-output position, one for each target. Messages of a block of positions are then added to their windows. Nothing of
+buffer near the processor, four units at a time, then these shares, times ``beta / sum``, are added to the messages of
+the output position, one for each target. Messages of a block of positions are then added to their windows. Nothing of
 alpha outlives its units.
 
 Blocks of output channels keep their weights in the cache while they are used for many positions. Every sum is taken
 in an order that does not depend on the number of threads.
 """
 
-from collections.abc import Sequence
-from functools import cache, partial
+from functools import cache
 from typing import Any
 
 import numpy as np
-from llvmlite import binding, ir
 from numba import from_dtype, njit, prange, types
-from numba.extending import intrinsic, overload
 
-__all__ = ["POSITIVE", "SOFTMAX", "components", "messages", "scatter"]
+from .parallel import in_parallel
+from .vectors import FAST, exp2, greatest, greatest_magnitude
 
-SOFTMAX, POSITIVE = 0, 1
+__all__ = ["LANES", "messages", "scatter"]
+
 BOUND = np.float32(100.0)  # exp2 of scores below this can be summed
 FAR = np.float32(1000.0)  # a greater bound says little of the scores
 LEAST = np.float32(1e-24)  # what is smaller than exp2(-126), which is about 0, does not count in such a sum
@@ -30,108 +29,8 @@ UNITS = 16  # units whose shares are held at once, with several targets; with on
 ROWS = 16  # positions of which a line of a cache holds one unit
 NEAR = 2**16  # masses of several rows that are held at once
 TILE = 4  # units and targets in the registers at once
-TOGETHER = 512  # units of a few components each that are shared out together
 
-# Sums may be reordered into vector lanes and products fused, but infinities and NaN keep their meaning.
-FAST = {"reassoc", "contract", "nsz", "arcp"}
-
-# `_add_tile` writes four rows and reads four; LLVM gives up vectorising where it must check so many for overlap.
-binding.set_option("biasprop", "--runtime-memory-check-threshold=64")
-
-BITS = {types.float32: (types.int32, ir.IntType(32)), types.float64: (types.int64, ir.IntType(64))}
-FLOATS = {types.int32: (types.float32, ir.FloatType()), types.int64: (types.float64, ir.DoubleType())}
-
-
-@intrinsic  # type: ignore[untyped-decorator]
-def _same_bits(typing_context: Any, value: Any) -> Any:
-    """The float with the bits of an integer, or the other way."""
-    other, as_ir = (BITS | FLOATS)[value]
-
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.bitcast(args[0], as_ir)
-
-    return other(value), generate
-
-
-@njit(forceinline=True)  # type: ignore[untyped-decorator]
-def _signless(x: Any) -> Any:
-    """A whole number of the same order as ``abs(x)``: the maximum of floats is not vectorised, that of these is."""
-    return _same_bits(abs(x))
-
-
-@intrinsic  # type: ignore[untyped-decorator]
-def _ordered(typing_context: Any, bits: Any) -> Any:
-    """Between the bits of floats and whole numbers of the same order (its own inverse)."""
-
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        (x,), width = args, args[0].type.width
-        negative = builder.ashr(x, ir.Constant(x.type, width - 1))
-        return builder.xor(x, builder.and_(negative, ir.Constant(x.type, 2 ** (width - 1) - 1)))
-
-    return bits(bits), generate
-
-
-def _exp2(x: Any) -> Any:
-    """``2 ** x`` to the precision of its type, without a branch, so that it vectorises; where it is tiny, about 0."""
-    raise NotImplementedError
-
-
-@overload(_exp2, jit_options={"forceinline": True, "fastmath": {"contract", "nsz"}})  # type: ignore[untyped-decorator]
-def _exp2_of(x: Any) -> Any:
-    def single(x: Any) -> Any:
-        x = max(x, np.float32(-126.0))
-        shifted = x + np.float32(1.5 * 2**23)  # rounds x to a whole number, which is then in the lowest bits
-        part = x - (shifted - np.float32(1.5 * 2**23))
-        power = np.float32(1.3395279e-3)  # minimax on [-0.5, 0.5]: relative error 1e-7
-        power = power * part + np.float32(9.6184373e-3)
-        power = power * part + np.float32(5.5503588e-2)
-        power = power * part + np.float32(2.4022647e-1)
-        power = power * part + np.float32(6.9314718e-1)
-        power = power * part + np.float32(1.0)
-        return _same_bits(np.int32(_same_bits(power) + (_same_bits(shifted) << np.int32(23))))
-
-    def double(x: Any) -> Any:
-        x = max(x, -1022.0)
-        shifted = x + 1.5 * 2**52
-        part = 0.6931471805599453 * (x - (shifted - 1.5 * 2**52))
-        power = 1 / 6227020800  # Taylor's series: on [-0.35, 0.35] the rest is below 1e-17
-        power = power * part + 1 / 479001600
-        power = power * part + 1 / 39916800
-        power = power * part + 1 / 3628800
-        power = power * part + 1 / 362880
-        power = power * part + 1 / 40320
-        power = power * part + 1 / 5040
-        power = power * part + 1 / 720
-        power = power * part + 1 / 120
-        power = power * part + 1 / 24
-        power = power * part + 1 / 6
-        power = power * part + 1 / 2
-        power = power * part + 1.0
-        power = power * part + 1.0
-        return _same_bits(_same_bits(power) + (_same_bits(shifted) << np.int64(52)))
-
-    return single if x == types.float32 else double
-
-
-# In what follows arrays go with the numbers of rows, not as views of these: a view costs more than a short row.
-
-
-@njit(forceinline=True)  # type: ignore[untyped-decorator]
-def _greatest_magnitude(values: Any, n: Any) -> Any:
-    """The maximum of the absolute values of a row."""
-    greatest = _signless(values[n, 0])
-    for k in range(values.shape[1]):
-        greatest = max(greatest, _signless(values[n, k]))
-    return _same_bits(greatest)
-
-
-@njit(forceinline=True)  # type: ignore[untyped-decorator]
-def _greatest(values: Any, n: Any) -> Any:
-    """The maximum of a row."""
-    greatest = _ordered(_same_bits(values[n, 0]))
-    for k in range(values.shape[1]):
-        greatest = max(greatest, _ordered(_same_bits(values[n, k])))
-    return _same_bits(_ordered(greatest))
+# Arrays go with the numbers of rows, not as views of these: a view costs more than a short row.
 
 
 @njit(forceinline=True, fastmath=FAST, error_model="numpy")  # type: ignore[untyped-decorator]
@@ -146,7 +45,7 @@ def _softmaxes(
     for k in range(window.shape[1] // LANES * LANES):
         u = window[i, k]
         m0, m1, m2, m3 = weight[r0, k] * u, weight[r1, k] * u, weight[r2, k] * u, weight[r3, k] * u
-        v0, v1, v2, v3 = _exp2(m0 * a0 - b0), _exp2(m1 * a1 - b1), _exp2(m2 * a2 - b2), _exp2(m3 * a3 - b3)
+        v0, v1, v2, v3 = exp2(m0 * a0 - b0), exp2(m1 * a1 - b1), exp2(m2 * a2 - b2), exp2(m3 * a3 - b3)
         v0 = v0 if m0 != 0 else np.float32(0)
         v1 = v1 if m1 != 0 else np.float32(0)
         v2 = v2 if m2 != 0 else np.float32(0)
@@ -168,12 +67,12 @@ def _exactly(weight: Any, o: Any, window: Any, i: Any, scale: Any, share: Any, n
     for k in range(share.shape[1]):  # the scores are stored: computed twice, they might be rounded differently
         product = weight[o, k] * window[i, k]
         share[n, k] = product * scale if product != 0 else np.float32(-np.inf)
-    shift = _greatest(share, n)
+    shift = greatest(share, n)
     if shift == -np.inf:
         return total
     for k in range(share.shape[1]):
         score = share[n, k]
-        value = _exp2(score - shift)
+        value = exp2(score - shift)
         value = value if score != -np.inf else np.float32(0)
         share[n, k] = value
         total += value
@@ -194,6 +93,26 @@ def _fallback(weight: Any, o: Any, windows: Any, position: Any, width: Any, shar
         if total > 0:
             return total
     return np.float32(0)
+
+
+@njit(error_model="numpy")  # type: ignore[untyped-decorator]
+def _whatever(
+    weight: Any,
+    o: Any,
+    window: Any,
+    i: Any,
+    windows: Any,
+    position: Any,
+    width: Any,
+    scale: Any,
+    share: Any,
+    n: Any,
+) -> Any:
+    """Of one unit, whatever it is like; the sum is infinite where nothing is wired to it, and the shares are 0."""
+    total = _exactly(weight, o, window, i, scale, share, n)
+    if total == 0:
+        total = _fallback(weight, o, windows, position, width, share, n)
+    return np.float32(np.inf) if total == 0 else total
 
 
 @njit(error_model="numpy")  # type: ignore[untyped-decorator]
@@ -327,11 +246,11 @@ def _messages_of(
             position, owner = (first + start + i) % positions, (first + start + i) // positions
             group = owner % groups
             before = outputs * (group if shared else group * positions + position) + o0  # rows of weights
-            size = _greatest_magnitude(window, i)
+            size = greatest_magnitude(window, i)
             for head in range(0, count, len(share)):
                 units = min(len(share), count - head)
                 filled = (units + TILE - 1) // TILE * TILE
-                for n in range(filled):
+                for n in range(filled):  # the last one again, until the tile is full
                     o = active[head + min(n, units - 1)]
                     above[n] = before + o
                     scale[n] = scores[r, 0, o]
@@ -341,47 +260,17 @@ def _messages_of(
                 for n in range(units):
                     o = active[head + n]
                     if not (total[n] > LEAST and shift[n] < FAR) or scale[n] == 0:
-                        total[n] = _exactly(weight, above[n], window, i, scale[n], share, n)
-                        if total[n] == 0:
-                            total[n] = _fallback(weight, above[n], windows, position, width, share, n)
-                        if total[n] == 0:
-                            total[n] = 1
-                            for j in range(targets):
-                                lost[j, owner, o0 + o, position] = mass[r, j, o]
+                        total[n] = _whatever(weight, above[n], window, i, windows, position, width, scale[n], share, n)
                     for j in range(targets):
                         factor[j, n] = mass[r, j, o] / total[n]
+                        if total[n] == np.inf and len(lost):
+                            lost[j, owner, o0 + o, position] = mass[r, j, o]
                 for n in range(units, filled):
                     for j in range(targets):
                         factor[j, n] = 0
                     if not total[n] < np.inf:
                         share[n] = 0
                 _add(message, start + i, factor, share, filled)
-
-
-class _ByAddress(types.WrapperAddressProtocol):  # type: ignore[misc]
-    """A compiled function that others call, and do not contain: they are compiled in a quarter of the time."""
-
-    def __init__(self, function: Any, signature: Any) -> None:
-        function.compile(signature.args)
-        made = function.overloads[signature.args]
-        self.address = made.library.get_pointer_to_function(made.fndesc.llvm_cfunc_wrapper_name)
-        self.of = signature
-
-    def __wrapper_address__(self) -> int:
-        """Where it is."""
-        return int(self.address)
-
-    def signature(self) -> Any:
-        """What it takes."""
-        return self.of
-
-
-def _in_parallel(loop: Any, piece: Any, arguments: Sequence[Any]) -> Any:
-    """A function of arguments of these types: a parallel ``loop`` that calls a ``piece`` of work with its number."""
-    signature = types.void(types.intp, *arguments)
-    compiled = njit(types.void(types.FunctionType(signature), *arguments), parallel=True, cache=True)(loop)
-    (made,) = compiled.overloads.values()
-    return partial(made.entry_point, _ByAddress(piece, signature))
 
 
 def _all_messages(
@@ -426,7 +315,7 @@ def messages(dtype: np.dtype[Any]) -> Any:
     whole, dims = types.intp, [types.Array(from_dtype(dtype), d, "C") for d in range(5)]
     layer = (whole, types.boolean, whole, dims[3], types.Array(types.int32, 2, "C"), dims[2], dims[1])
     arguments = (*layer, dims[4], dims[4], dims[4], whole, dims[4])
-    return _in_parallel(_all_messages, _messages_of, arguments)
+    return in_parallel(_all_messages, _messages_of, arguments)
 
 
 @njit(parallel=True, error_model="numpy", cache=True)  # type: ignore[untyped-decorator]
@@ -448,112 +337,3 @@ def scatter(strips: Any, message: Any, windows: Any, first: Any, received: Any) 
                     for t in range(taps):
                         if windows[position, t] >= 0:
                             received[j, owner, c, windows[position, t]] += message[piece, j, i, c * taps + t]
-
-
-@njit(forceinline=True, error_model="numpy")  # type: ignore[untyped-decorator]
-def _raise_to_largest(m: Any, scores: Any, top: Any) -> None:
-    """The largest score so far of each unit's non-zero components."""
-    for k in range(len(m)):
-        score = m[k] * scores[k] if m[k] != 0 else np.float32(-np.inf)
-        top[k] = score if score > top[k] else top[k]
-
-
-@njit(forceinline=True, error_model="numpy")  # type: ignore[untyped-decorator]
-def _share(mode: Any, m: Any, scores: Any, top: Any, share: Any, total: Any) -> None:
-    """The share of one component of each unit, and how much that adds to the total."""
-    for k in range(len(m)):
-        value = _exp2(m[k] * scores[k] - top[k]) if mode == SOFTMAX else max(m[k], np.float32(0))
-        value = value if m[k] != 0 else np.float32(0)
-        share[k] = value
-        total[k] += value
-
-
-@njit(forceinline=True, error_model="numpy")  # type: ignore[untyped-decorator]
-def _scale(share: Any, total: Any, beta: Any, out: Any) -> None:
-    """``share / total * beta``, where there is something to share."""
-    for k in range(len(share)):
-        part = share[k] / total[k] * beta[k]
-        out[k] = part if beta[k] != 0 else np.float32(0)
-
-
-@njit(forceinline=True, error_model="numpy")  # type: ignore[untyped-decorator]
-def _undecided(total: Any, beta: Any) -> Any:
-    """At how many units there is something to share, and the rule is 0/0."""
-    count = 0
-    for k in range(len(total)):
-        count += (total[k] == 0) & (beta[k] != 0)
-    return count
-
-
-@njit(error_model="numpy")  # type: ignore[untyped-decorator]
-def _equal_parts(m: Any, support: Any, p: Any, share: Any, k: Any) -> Any:
-    """The rule is 0/0: equal shares among the non-zero components, or the support, or all; how many these are."""
-    for kind in range(3):
-        total = np.float32(0)
-        for i in range(len(m)):
-            part = np.float32(kind == 2 or (kind == 1 and support[i, p]) or (kind == 0 and m[i, p] != 0))
-            share[i, k] = part
-            total += part
-        if total > 0:
-            break
-    return total
-
-
-@njit(error_model="numpy", cache=True)  # type: ignore[untyped-decorator]
-def _components_of(
-    block: Any, mode: Any, scale: Any, signed: Any, m: Any, h: Any, support: Any, beta: Any, out: Any
-) -> None:
-    """A block of the units of `components`."""
-    operands, targets, units = out.shape
-    first, stop = block * TOGETHER, min(units, (block + 1) * TOGETHER)
-    local = h[first:stop]
-    share, scores = np.empty((operands, len(local)), m.dtype), np.empty(len(local), m.dtype)
-    top, total = np.full(len(local), -np.inf, m.dtype), np.zeros(len(local), m.dtype)
-    for k in range(len(local)):
-        sign = np.float32(local[k] > 0) - np.float32(local[k] < 0)
-        scores[k] = scale * sign if signed else scale
-    if mode == SOFTMAX:
-        for i in range(operands):
-            _raise_to_largest(m[i, first:stop], scores, top)
-    for i in range(operands):
-        _share(mode, m[i, first:stop], scores, top, share[i], total)
-    undecided = 0
-    for j in range(targets):
-        undecided += _undecided(total, beta[j, first:stop])
-    if undecided:
-        for k in range(len(total)):
-            if total[k] == 0:
-                total[k] = _equal_parts(m, support, first + k, share, k)
-    for j in range(targets):
-        for i in range(operands):
-            _scale(share[i], total, beta[j, first:stop], out[i, j, first:stop])
-
-
-def _all_components(
-    piece: Any, mode: Any, scale: Any, signed: Any, m: Any, h: Any, support: Any, beta: Any, out: Any
-) -> None:
-    """All of the units of `components`."""
-    for block in prange((out.shape[2] + TOGETHER - 1) // TOGETHER):
-        piece(np.intp(block), mode, scale, signed, m, h, support, beta, out)
-
-
-@cache
-def components(dtype: np.dtype[Any]) -> Any:
-    """The same for a few operands, element by element, ``out[i, j] = alpha[i] * beta[j]``, for float32 or float64.
-
-    The function takes:
-
-        mode: `SOFTMAX` or `POSITIVE`.
-        scale: times ``m``: the score of a component, to the base 2.
-        signed: also times the sign of ``h``.
-        m: components, ``(operands, units)``.
-        h: local bias, ``(units,)``.
-        support: where the weight is not zero, ``(operands, units)``.
-        beta: ``(J, units)``, of J targets.
-        out: ``(operands, J, units)``.
-    """
-    real = from_dtype(dtype)
-    units, rows, targets = (types.Array(real, d, "C") for d in (1, 2, 3))
-    support = types.Array(types.boolean, 2, "C")
-    arguments = (types.intp, real, types.boolean, rows, units, support, rows, targets)
-    return _in_parallel(_all_components, _components_of, arguments)

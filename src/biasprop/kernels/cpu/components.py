@@ -1,0 +1,124 @@
+"""Shares of sums and products of a few tensors on the CPU, element by element (mathematics, section 2)."""
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numba import from_dtype, njit, prange, types
+
+from .parallel import in_parallel
+from .vectors import exp2
+
+__all__ = ["POSITIVE", "SOFTMAX", "components"]
+
+SOFTMAX, POSITIVE = 0, 1
+TOGETHER = 512  # units that are shared out together
+
+
+@njit(forceinline=True, error_model="numpy")  # type: ignore[untyped-decorator]
+def _raise_to_largest(m: Any, scores: Any, top: Any) -> None:
+    """The largest score so far of each unit's non-zero components."""
+    for k in range(len(m)):
+        score = m[k] * scores[k] if m[k] != 0 else np.float32(-np.inf)
+        top[k] = score if score > top[k] else top[k]
+
+
+@njit(forceinline=True, error_model="numpy")  # type: ignore[untyped-decorator]
+def _share(mode: Any, m: Any, scores: Any, top: Any, share: Any, total: Any) -> None:
+    """The share of one component of each unit, and how much that adds to the total."""
+    for k in range(len(m)):
+        value = exp2(m[k] * scores[k] - top[k]) if mode == SOFTMAX else max(m[k], np.float32(0))
+        value = value if m[k] != 0 else np.float32(0)
+        share[k] = value
+        total[k] += value
+
+
+@njit(forceinline=True, error_model="numpy")  # type: ignore[untyped-decorator]
+def _scale(share: Any, total: Any, beta: Any, out: Any) -> None:
+    """``share / total * beta``, where there is something to share."""
+    for k in range(len(share)):
+        part = share[k] / total[k] * beta[k]
+        out[k] = part if beta[k] != 0 else np.float32(0)
+
+
+@njit(forceinline=True, error_model="numpy")  # type: ignore[untyped-decorator]
+def _undecided(total: Any, beta: Any) -> Any:
+    """At how many units there is something to share, and the rule is 0/0."""
+    count = 0
+    for k in range(len(total)):
+        count += (total[k] == 0) & (beta[k] != 0)
+    return count
+
+
+@njit(error_model="numpy")  # type: ignore[untyped-decorator]
+def _equal_parts(m: Any, support: Any, p: Any, share: Any, k: Any) -> Any:
+    """The rule is 0/0: equal shares among the non-zero components, or the support, or all; how many these are."""
+    for kind in range(3):
+        total = np.float32(0)
+        for i in range(len(m)):
+            part = np.float32(kind == 2 or (kind == 1 and support[i, p]) or (kind == 0 and m[i, p] != 0))
+            share[i, k] = part
+            total += part
+        if total > 0:
+            break
+    return total
+
+
+@njit(error_model="numpy", cache=True)  # type: ignore[untyped-decorator]
+def _components_of(
+    block: Any, mode: Any, scale: Any, signed: Any, m: Any, h: Any, support: Any, beta: Any, out: Any
+) -> None:
+    """A block of the units of `components`."""
+    operands, targets, units = out.shape
+    first, stop = block * TOGETHER, min(units, (block + 1) * TOGETHER)
+    local = h[first:stop]
+    share, scores = np.empty((operands, len(local)), m.dtype), np.empty(len(local), m.dtype)
+    top, total = np.full(len(local), -np.inf, m.dtype), np.zeros(len(local), m.dtype)
+    for k in range(len(local)):
+        sign = np.float32(local[k] > 0) - np.float32(local[k] < 0)
+        scores[k] = scale * sign if signed else scale
+    if mode == SOFTMAX:
+        for i in range(operands):
+            _raise_to_largest(m[i, first:stop], scores, top)
+    for i in range(operands):
+        _share(mode, m[i, first:stop], scores, top, share[i], total)
+    undecided = 0
+    for j in range(targets):
+        undecided += _undecided(total, beta[j, first:stop])
+    if undecided:
+        for k in range(len(total)):
+            if total[k] == 0:
+                total[k] = _equal_parts(m, support, first + k, share, k)
+    for j in range(targets):
+        for i in range(operands):
+            _scale(share[i], total, beta[j, first:stop], out[i, j, first:stop])
+
+
+def _all_components(
+    piece: Any, mode: Any, scale: Any, signed: Any, m: Any, h: Any, support: Any, beta: Any, out: Any
+) -> None:
+    """All of the units of `components`."""
+    for block in prange((out.shape[2] + TOGETHER - 1) // TOGETHER):
+        piece(np.intp(block), mode, scale, signed, m, h, support, beta, out)
+
+
+@cache
+def components(dtype: np.dtype[Any]) -> Any:
+    """The function that shares out sums, ``out[i, j] = alpha[i] * beta[j]``, for float32 or float64.
+
+    The function takes:
+
+        mode: `SOFTMAX` or `POSITIVE`.
+        scale: times ``m``: the score of a component, to the base 2.
+        signed: also times the sign of ``h``.
+        m: components, ``(operands, units)``.
+        h: local bias, ``(units,)``.
+        support: where the weight is not zero, ``(operands, units)``.
+        beta: ``(J, units)``, of J targets.
+        out: ``(operands, J, units)``.
+    """
+    real = from_dtype(dtype)
+    units, rows, targets = (types.Array(real, d, "C") for d in (1, 2, 3))
+    support = types.Array(types.boolean, 2, "C")
+    arguments = (types.intp, real, types.boolean, rows, units, support, rows, targets)
+    return in_parallel(_all_components, _components_of, arguments)
