@@ -142,7 +142,7 @@ def test_no_public_function_shadows_a_module():
 def test_functions_fit_on_a_screen():
     """Compiled kernels aside, which Numba and Triton want whole."""
     for name, path in MODULES.items():
-        if name in ("kernels.cpu", "kernels.gpu"):
+        if name.startswith(("kernels.cpu", "kernels.gpu")):
             continue
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.FunctionDef):

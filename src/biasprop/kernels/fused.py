@@ -63,7 +63,7 @@ def spread(
         strips = max(1, min(cuts, channels // 16))
         for first in range(0, rows, step):
             count = min(step, rows - first)
-            part = _array(room[: pieces * targets * count * wide].view(pieces, targets, count, wide))
+            part = _array(room[: pieces * targets * count * wide].zero_().view(pieces, targets, count, wide))
             messages(min(cuts, count), *layer, *units, first, part)
             cpu.scatter(strips, part, windows, first, there)
     return received, lost if nowhere and lost.any() else None

@@ -1,7 +1,7 @@
 """What the CPU kernels compute with: functions of numbers and rows that LLVM makes vector instructions of.
 
 Numba keeps what it has compiled until the file of a kernel changes, and looks at no other: after a change here, touch
-`messages.py` and `components.py`.
+`stencils.py` and `sums.py`.
 """
 
 from typing import Any

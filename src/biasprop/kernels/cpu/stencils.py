@@ -116,15 +116,23 @@ def _whatever(
 
 
 @njit(error_model="numpy")  # type: ignore[untyped-decorator]
-def _gather(operand: Any, windows: Any, values: Any) -> None:
-    """The operands ``(C, S)`` of some windows ``(rows, T)``, in the order of the weights: ``(rows, C * T)``."""
-    rows, taps = windows.shape
-    for c in range(len(operand)):
-        for t in range(taps):
-            for i in range(rows):
-                position = windows[i, t]
-                values[i, c * taps + t] = operand[c, position] if position >= 0 else np.float32(0)
-    values[:, len(operand) * taps :] = 0
+def _gather(u: Any, windows: Any, row: Any, values: Any) -> None:
+    """The operands ``(B * G, C, S)`` of the windows that follow ``row``, in the order of the weights: ``(rows, W)``."""
+    positions, taps = windows.shape
+    channels = u.shape[1]
+    i = 0
+    while i < len(values):  # the rows of one example and group after another
+        owner, position = (row + i) // positions, (row + i) % positions
+        together = min(len(values) - i, positions - position)
+        for c in range(channels):
+            for t in range(taps):
+                for k in range(together):
+                    at = windows[position + k, t]
+                    values[i + k, c * taps + t] = u[owner, c, at] if at >= 0 else np.float32(0)
+        i += together
+    for n in range(len(values)):
+        for k in range(channels * taps, values.shape[1]):
+            values[n, k] = 0
 
 
 @njit(forceinline=True, fastmath=FAST, error_model="numpy")  # type: ignore[untyped-decorator]
@@ -225,14 +233,8 @@ def _messages_of(
     mass, scores = np.empty((together, targets, block), weight.dtype), np.empty((together, 1, block), weight.dtype)
     some, active = np.empty(block, weight.dtype), np.empty(block + 1, np.int64)
     window = np.empty((stop - start, wide), weight.dtype)
-    i = start
-    while i < stop:  # the rows of one example and group after another
-        position, owner = (first + i) % positions, (first + i) // positions
-        count = min(stop - i, positions - position)
-        _gather(u[owner], windows[position : position + count], window[i - start : i - start + count])
-        i += count
+    _gather(u, windows, first + start, window)
     message = out[piece]
-    message[:, start:stop] = 0
     for o0 in range(from_, to, block):
         outs = min(block, to - o0)
         for i in range(stop - start):
@@ -268,8 +270,8 @@ def _messages_of(
                 for n in range(units, filled):
                     for j in range(targets):
                         factor[j, n] = 0
-                    if not total[n] < np.inf:
-                        share[n] = 0
+                    for k in range(wide if not total[n] < np.inf else 0):
+                        share[n, k] = 0
                 _add(message, start + i, factor, share, filled)
 
 
@@ -310,7 +312,7 @@ def messages(dtype: np.dtype[Any]) -> Any:
         beta: ``(J, B * G, O, L)``, of J targets; units with 0 are skipped.
         lost: like beta, zero; receives what no operand is wired to (empty where that is nothing).
         first: number of the first row.
-        out: ``(pieces of O, J, rows, W)``, to be summed over the first dimension.
+        out: ``(pieces of O, J, rows, W)``, zero; to be summed over the first dimension.
     """
     whole, dims = types.intp, [types.Array(from_dtype(dtype), d, "C") for d in range(5)]
     layer = (whole, types.boolean, whole, dims[3], types.Array(types.int32, 2, "C"), dims[2], dims[1])
