@@ -105,6 +105,23 @@ def test_option_3_with_its_equal_shares_is_that_of_the_reference(problem):
     torch.testing.assert_close(nothing if left is None else left, nothing if lost is None else lost)
 
 
+@pytest.mark.parametrize("sign", [1, 0, -1])
+@pytest.mark.parametrize("gated", [False, True])
+def test_a_large_weight_is_halved_some_rows_at_a_time(sign, gated, monkeypatch):
+    weight, u = torch.randn(11, 6, dtype=torch.float64), torch.randn(3, 6, dtype=torch.float64)
+    scale = torch.randn(11, dtype=torch.float64) if sign == 0 else torch.tensor(float(sign), dtype=torch.float64)
+    weight[0], u[0] = -weight[0].abs() * scale.expand(11)[0].sign(), u[0].abs()  # a unit without a positive component
+    layer = weighted.Dense(weight, u.shape, torch.Size((3, 11)))
+    slope = Slope(scale, torch.randn(3, 11, dtype=torch.float64).relu() if gated else None)
+    beta = torch.randn(2, 3, 11, dtype=torch.float64)
+    whole = spread_positive(layer, u, slope, beta)
+    monkeypatch.setattr(weighted, "CACHED", 4 * 6 * 8)
+    assert [len(piece.weight) for _, piece in layer.pieces()] == [4, 4, 3]
+    for one, other in zip(whole, spread_positive(layer, u, slope, beta), strict=True):
+        torch.testing.assert_close(one, other)
+    assert whole[1].any()  # something is left for equal shares
+
+
 class Written(weighted.Weighted):
     """The stencil of a layout, written out."""
 

@@ -43,7 +43,7 @@ def test_a_transposed_convolution_reads_what_reaches_it(sizes):
 
 
 @settings(max_examples=50, deadline=None)
-@given(st.lists(SIZES, min_size=1, max_size=2))
+@given(st.lists(SIZES, min_size=1, max_size=3))
 def test_several_dimensions_are_products_of_one(shapes):
     tables, sizes = [convolution_windows(*shape) for shape in shapes], [shape[0] for shape in shapes]
     whole = product_windows(tables, sizes)
