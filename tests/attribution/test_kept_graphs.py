@@ -83,6 +83,48 @@ def test_texts(tmp_path):
     assert found.target == [(4, int(model(ids)[i, 4].argmax())) for i in range(2)]
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_in_half_precision(dtype, tmp_path):
+    model, x = network().to(dtype), torch.randn(3, 2, 6, 6).to(dtype)
+    explainer = biasprop.explainer(model, x)
+    explainer.save(tmp_path / "graphs")
+    loaded = biasprop.Explainer(model).load(tmp_path / "graphs")
+    assert torch.equal(loaded(x, 1).attribution, explainer(x, 1).attribution)
+
+
+def test_two_inputs_of_a_module_that_is_used_twice(tmp_path):
+    class Twice(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(4, 4)
+
+        def forward(self, x, y):
+            return self.layer(torch.relu(self.layer(x)) + self.layer(y))
+
+    model, inputs = Twice().double().eval(), (torch.randn(2, 4).double(), torch.randn(2, 4).double())
+    explainer = biasprop.explainer(model, inputs)
+    explainer.save(tmp_path / "graphs")
+    loaded = biasprop.Explainer(model).load(tmp_path / "graphs")
+    for one, other in zip(loaded(inputs, 1).attribution, explainer(inputs, 1).attribution, strict=True):
+        assert torch.equal(one, other)
+
+
+def test_what_was_loaded_is_kept_again_and_no_more_than_fits(tmp_path, monkeypatch):
+    model, shapes = nn.Linear(4, 3).eval(), [(2, 4), (2, 5, 4), (2, 1, 5, 4)]
+    explainer = biasprop.Explainer(model)
+    for shape in shapes:
+        explainer.split(torch.randn(shape))
+    explainer.save(tmp_path / "graphs")
+    loaded = biasprop.Explainer(model).load(tmp_path / "graphs")
+    loaded.save(tmp_path / "again")  # before it was used
+    loaded = biasprop.Explainer(model).load(tmp_path / "again")
+    assert "for 3 shapes" in repr(loaded)
+    monkeypatch.setattr("biasprop.attribution.captures.GRAPHS", 2)
+    for shape in shapes:
+        loaded.split(torch.randn(shape))
+    assert len(loaded.captures.graphs) == 2
+
+
 def changed(path, change):
     """The file with a change that whoever made it signed."""
     header, tensors = read_tensors(path, FORMAT)
@@ -149,6 +191,9 @@ def test_of_another_model(saved, other, why):
         lambda text: text.replace('"parts": [', '"parts": [], "rest": ['),
         lambda text: text.replace('"floating": true', '"floating": []', 1),
         lambda text: text.replace('"precision"', '"decision"'),
+        lambda text: text.replace('"batch": null', '"batch": "two"'),
+        lambda text: text.replace('"ids": 0', '"ids": []'),
+        lambda text: text.replace('"given": []', '"given": ["x"]'),
     ],
 )
 def test_what_nobody_wrote_is_refused_in_a_sentence(saved, change):

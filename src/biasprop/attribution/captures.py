@@ -1,5 +1,6 @@
 """The graphs of one model as it is: captured once for each shape of input, for explainers in any linearization."""
 
+from collections.abc import Mapping
 from os import PathLike
 from typing import Any
 
@@ -38,10 +39,10 @@ class Captures:
         """``warn`` where a gradient that autograd takes is not the graph's."""
         self.model, self.operations, self.warn = model, operations, warn
         self.graphs: dict[Any, Graph] = {}
-        self.untried: set[Graph] = set()  # of a file, not run yet
+        self.stored: dict[Any, Graph] = {}  # of a file, not used yet
 
     def __len__(self) -> int:
-        return len(self.graphs)
+        return len(self.graphs | self.stored)
 
     def __contains__(self, graph: Graph) -> bool:
         return graph in self.graphs.values()
@@ -54,15 +55,20 @@ class Captures:
             UnsupportedOperation: an operation mixes the examples of a batch.
         """
         key = signature(given)
-        found = self._found(key, len(given))
+        found = _for(key, given, self.graphs)
         if found is None:
             with ONE_AT_A_TIME:  # another thread may have captured it meanwhile
-                found = self._found(key, len(given)) or self._captured(key, given)
-        if found in self.untried:
-            refuse_random(found.nodes, self.model)
-            self._require_separate(found, given)
-            self.untried.discard(found)
+                found = _for(key, given, self.graphs) or self._from_file(key, given) or self._captured(key, given)
         return found
+
+    def _from_file(self, key: Any, given: Given) -> Graph | None:
+        """One that was stored, which is held to what a captured one is."""
+        graph = _for(key, given, self.stored)
+        if graph is not None:
+            refuse_random(graph.nodes, self.model)
+            self._require_separate(graph, given)
+            self._keep(key, graph)
+        return graph
 
     @torch.no_grad()
     def _require_separate(self, graph: Graph, given: Given) -> None:
@@ -76,7 +82,7 @@ class Captures:
             CaptureError: something in one cannot be kept.
             FileError: the folder cannot be written to.
         """
-        records = [(as_plain(key), *recorded(graph)) for key, graph in self.graphs.items()]
+        records = [(as_plain(key), *recorded(graph)) for key, graph in (self.stored | self.graphs).items()]
         tensors = {f"{i}.{name}": t for i, (_, _, held) in enumerate(records) for name, t in held.items()}
         graphs = [{"key": key, "graph": header} for key, header, _ in records]
         write_tensors(path, FORMAT, tensors, {"of": self._of(), "graphs": graphs})
@@ -102,8 +108,7 @@ class Captures:
             why = str(error).strip() or type(error).__name__
             raise FileError(f"Cannot use {path}: {why}. It must be a file that `Explainer.save` wrote.") from error
         with ONE_AT_A_TIME:
-            self.graphs |= found
-            self.untried |= set(found.values())
+            self.stored |= found
 
     def _of(self) -> dict[str, Any]:
         """What a graph belongs to: the kind of model, its tensors, and which operations are not taken apart."""
@@ -111,19 +116,24 @@ class Captures:
         shapes = {name: f"{str(t.dtype).removeprefix('torch.')} {list(t.shape)}" for name, t in tensors.items()}
         return {"model": type(self.model).__name__, "tensors": shapes, "operations": sorted(map(str, self.operations))}
 
-    def _found(self, key: Any, batch: int) -> Graph | None:
-        return self.graphs.get(key) or self.graphs.get((key, batch))
-
     def _captured(self, key: Any, given: Given) -> Graph:
         apart = {op: made for op, made in decompositions().items() if not _named(op, self.operations)}
         graph = from_embeddings(capture(given.model, given.inputs, given.extras, apart), given.floating)
         self._require_separate(graph, given)
         if self.warn and graph.lookup is None:
             warn_of_gradients(given.model, graph, given.inputs, given.extras)
+        self._keep(key, graph)
+        return graph
+
+    def _keep(self, key: Any, graph: Graph) -> None:
         if len(self.graphs) >= GRAPHS:
             self.graphs.pop(next(iter(self.graphs)))
         self.graphs[key if graph.batch is None else (key, graph.batch)] = graph
-        return graph
+
+
+def _for(key: Any, given: Given, graphs: Mapping[Any, Graph]) -> Graph | None:
+    """The one for inputs of these shapes, whatever their batch, or for this one."""
+    return graphs.get(key) or graphs.get((key, len(given)))
 
 
 def _difference(found: Any, expected: dict[str, Any]) -> str:

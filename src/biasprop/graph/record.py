@@ -51,19 +51,8 @@ KEPT: dict[str, Any] = {
 }
 """What of a node is plain already."""
 
-
-def _named(function: Any) -> str:
-    """The name of an operation, or of another function that may stand in a graph.
-
-    Raises:
-        CaptureError: it has none.
-    """
-    if isinstance(function, torch._ops.OpOverload):
-        return str(function)
-    for name, plain in PLAIN.items():
-        if plain is function:
-            return name
-    raise CaptureError(f"{function!r} is no operation that can be kept in a file.")
+WHOLE: dict[str, Any] = {"batch": int | None, "ids": int, "given": list}
+"""The same of a graph."""
 
 
 def recorded(graph: Graph) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -116,25 +105,38 @@ def restored(header: Mapping[str, Any], tensors: Mapping[str, Tensor], resolve: 
     nodes: list[Node] = []
     for entry in header["nodes"]:
         args, kwargs = from_plain(entry["args"], nodes), from_plain({"dict": entry["kwargs"]}, nodes)
-        nodes.append(Node(function=_function(entry["function"], resolve), args=args, kwargs=kwargs, **_kept(entry)))
+        kept = _typed(entry, KEPT, "an operation")
+        nodes.append(Node(function=_function(entry["function"], resolve), args=args, kwargs=kwargs, **kept))
     parameters = {nodes[int(i)]: str(name) for i, name in header["parameters"].items()}
     returns = _returned(header["returns"])
     precision = from_plain(header["precision"], nodes)
+    whole = _typed(header, WHOLE, "a graph")
     made: Graph | None = None
     for part in header["parts"]:
         inputs, extras, own = ([nodes[i] for i in part[key]] for key in ("inputs", "extras", "nodes"))
         outputs = from_plain(part["outputs"], nodes)
-        made = Graph(inputs, extras, parameters, dict(tensors), own, outputs, returns, header["batch"], lookup=made)
+        made = Graph(inputs, extras, parameters, dict(tensors), own, outputs, returns, whole["batch"], lookup=made)
         made.precision = precision
     if made is None:
         raise FileError("The file holds no graph.")
     made.stored = True
-    made.given, made.ids, made.rounded = (
-        tuple(header["given"]),
-        int(header["ids"]),
-        from_plain(header["rounded"], nodes),
-    )
+    made.given, made.ids = tuple(int(i) for i in whole["given"]), whole["ids"]
+    made.rounded = from_plain(header["rounded"], nodes)
     return made
+
+
+def _named(function: Any) -> str:
+    """The name of an operation, or of another function that may stand in a graph.
+
+    Raises:
+        CaptureError: it has none.
+    """
+    if isinstance(function, torch._ops.OpOverload):
+        return str(function)
+    for name, plain in PLAIN.items():
+        if plain is function:
+            return name
+    raise CaptureError(f"{function!r} is no operation that can be kept in a file.")
 
 
 def _function(name: str, resolve: Resolve) -> Callable[..., Any]:
@@ -144,12 +146,13 @@ def _function(name: str, resolve: Resolve) -> Callable[..., Any]:
     return found
 
 
-def _kept(entry: Mapping[str, Any]) -> dict[str, Any]:
-    kept = {key: entry[key] for key in KEPT}
-    for key, value in kept.items():
-        if not isinstance(value, KEPT[key]):
-            raise FileError(f"It holds {value!r} for the {key} of an operation.")
-    return kept
+def _typed(entry: Mapping[str, Any], kinds: Mapping[str, Any], of: str) -> dict[str, Any]:
+    """Those of the entries, which must be of these kinds."""
+    found = {key: entry[key] for key in kinds}
+    for key, value in found.items():
+        if not isinstance(value, kinds[key]):
+            raise FileError(f"It holds {value!r} for the {key} of {of}.")
+    return found
 
 
 def _all(part: Graph) -> Iterable[Node]:

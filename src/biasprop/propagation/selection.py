@@ -12,8 +12,6 @@ __all__ = ["Target", "Targets", "Texts", "chosen_index", "described"]
 
 Target = str | int | tuple[int, ...] | Sequence[Any] | Tensor | Callable[[Any], Tensor] | None
 Targets = Sequence[Target] | Tensor | str | None
-
-
 Texts = Mapping[tuple[int, ...], Tensor]
 """By its length and the size of its vocabulary, the position of the last token of each example's text, ``(N,)``."""
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any, cast
 import numpy as np
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 from torch import Tensor
 from typer import BadParameter, Option, Typer
 
@@ -96,14 +96,16 @@ def explain(
     names = Classes.read(classes) if classes else Classes(output_names(explainer.model))
     found = _Results(output, names, pictures, patch, save, encoder)
     items = _unique(chain(text_items(texts, how), read(paths, how, folder)), found.taken(files))
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     try:
-        with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-            task = progress.add_task("explaining", total=total)
+        with _bar() as progress:
+            task = progress.add_task("capturing the network", total=total)
             for batch in batches(items, batch_size, encoder is not None and encoder.pads):
                 x = _together(batch, encoder, device)
-                if network.is_hf and not found.rows:
-                    require_logits(explainer.model, x)
+                if not found.rows:
+                    if network.is_hf:
+                        require_logits(explainer.model, x)
+                    explainer.graph(explainer.check(x))
+                    progress.update(task, description="explaining")
                 explanation = explainer(x, index, rule, temperature, sources=sources, handover=handover)
                 found.count_correct(explainer, x, batch)
                 for i, item in enumerate(batch):
@@ -112,6 +114,12 @@ def explain(
     finally:  # what is done is kept, also when a later input is bad
         found.write()
     found.report()
+
+
+def _bar() -> Progress:
+    """On standard error, gone when done."""
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    return Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True)
 
 
 def _together(batch: list[Item], encoder: Encoder | None, device: str) -> Any:
