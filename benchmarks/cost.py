@@ -2,11 +2,13 @@
 
     python benchmarks/cost.py                  # the whole table
     python benchmarks/cost.py --quick          # small networks only, a minute
+    python benchmarks/cost.py --only mlp       # these anew; the rest stays what it was in --output
 
 One *gradient* is a forward pass and the gradient of the input, of the same batch, with frozen parameters. Everything
 is measured in one process, in interleaved repetitions; a figure is the median over repetitions of the ratio to the
 mean of the gradients just before and just after. Explainers compare the graph with the model once (``check="once"``);
-comparing each time costs ``check`` more, a forward pass. Writes ``cost.json`` and ``cost.png`` to ``--output``. Trained
+comparing each time costs ``check`` more, a forward pass. Writes ``cost.json``, ``cost.png`` and ``cost.md``, a table,
+to ``--output``. Trained
 weights and images are found through BIASPROP_DATA.
 """
 
@@ -281,6 +283,36 @@ def show(rows: list[Figures]) -> None:
     Console(width=220).print(table)
 
 
+def markdown(rows: list[Figures]) -> str:
+    """The table of `show` for a page, batch by batch; sizes other than the first of a network are left to the plot."""
+    columns = [m for m in (*METHODS, *TEN) if any(r.method == m for r in rows)]
+    lines = ["| network | batch | gradient | " + " | ".join(columns) + " |", "|---" * (len(columns) + 3) + "|"]
+    main = {r.network: r.size for r in reversed(rows)}
+    for key in dict.fromkeys((r.network, r.batch) for r in rows if r.size == main[r.network]):
+        found = {r.method: r for r in rows if (r.network, r.batch) == key and r.size == main[r.network]}
+        cells = ["" if m not in found else f"{found[m].gradients:.1f}" for m in columns]
+        for i, column in enumerate(columns):
+            held = found[column].memory if column in found else None
+            cells[i] += f" ({held:.0f})" if held and held >= 5 else ""  # less is noise
+        unit = found["gradient"].memory
+        first = f"1 ({unit:.0f})" if unit and unit >= 5 else "1"
+        lines.append(f"| {key[0]}, {main[key[0]]} | {key[1]} | {first} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def measured_before(path: Path, networks: Sequence[str]) -> list[Figures]:
+    """What was measured of other networks, in the same folder."""
+    if not networks or not path.exists():
+        return []
+    return [
+        row for row in (Figures(**one) for one in json.loads(path.read_text())["rows"]) if _base(row) not in networks
+    ]
+
+
+def _base(row: Figures) -> str:
+    return row.network.partition(",")[0]
+
+
 def plan(quick: bool, batches: Sequence[int]) -> list[Work]:
     """What is measured."""
     few = tuple(m for m in METHODS if not m.startswith("IG"))  # 50 at any batch
@@ -312,7 +344,7 @@ def main() -> None:
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")  # Captum's
     wanted = [w for w in plan(arguments.quick, arguments.batches) if not arguments.only or w.network in arguments.only]
-    rows: list[Figures] = []
+    rows = measured_before(arguments.output / "cost.json", arguments.only or [])
     with Progress(transient=True) as progress:
         for work in progress.track(wanted, description="measuring"):
             rows += measure(work, arguments.repetitions, arguments.device)
@@ -323,6 +355,7 @@ def main() -> None:
     versions = {"torch": torch.__version__, "biasprop": version("biasprop"), "python": platform.python_version()}
     content = {"machine": machine, "versions": versions, "rows": [asdict(r) for r in rows]}
     (arguments.output / "cost.json").write_text(json.dumps(content, indent=1))
+    (arguments.output / "cost.md").write_text(markdown(rows))
     draw(rows, arguments.output / "cost.png")
 
 

@@ -57,13 +57,13 @@ def spread(
         _array(beta.reshape(targets, owners, outputs, positions)),
         _array(lost.view(len(lost), owners, outputs, positions)),
     )
-    messages = cpu.messages(there.dtype)
     with _threads() as threads:
+        messages = cpu.messages(there.dtype)
         cuts = max(threads, min(8 * threads, rows // ROWS))
         strips = max(1, min(cuts, channels // 16))
         for first in range(0, rows, step):
             count = min(step, rows - first)
-            part = _array(room[: pieces * targets * count * wide].zero_().view(pieces, targets, count, wide))
+            part = _array(room[: pieces * targets * count * wide].view(pieces, targets, count, wide))
             messages(min(cuts, count), *layer, *units, first, part)
             cpu.scatter(strips, part, windows, first, there)
     return received, lost if nowhere and lost.any() else None
@@ -74,8 +74,8 @@ def spread_components(m: Tensor, h: Tensor, support: Tensor, beta: Tensor, setti
     out = m.new_empty(len(m), *beta.shape)
     mode, scale, signed = _mode(settings.rule)
     m_, h_, support_, beta_, out_ = (_array(t) for t in (m, h, support, beta, out))
-    components = cpu.components(m_.dtype)
     with _threads():
+        components = cpu.components(m_.dtype)
         components(mode, m_.dtype.type(scale), signed, m_, h_, support_, beta_, out_)
     return out
 
@@ -109,6 +109,8 @@ def _mode(rule: Rule) -> tuple[int, float, bool]:
 @contextmanager
 def _threads() -> Iterator[int]:
     """As many threads as PyTorch uses; Numba, where it shares OpenMP with PyTorch, changes that number for both.
+
+    Also when it compiles: that belongs inside, and operations of PyTorch do not.
 
     They are Numba's, not ours: PyTorch's own wait for work busily after each operation, and would keep ours off.
     """

@@ -235,6 +235,10 @@ def _messages_of(
     window = np.empty((stop - start, wide), weight.dtype)
     _gather(u, windows, first + start, window)
     message = out[piece]
+    for j in range(targets):
+        for i in range(start, stop):
+            for k in range(wide):
+                message[j, i, k] = 0
     for o0 in range(from_, to, block):
         outs = min(block, to - o0)
         for i in range(stop - start):
@@ -312,7 +316,7 @@ def messages(dtype: np.dtype[Any]) -> Any:
         beta: ``(J, B * G, O, L)``, of J targets; units with 0 are skipped.
         lost: like beta, zero; receives what no operand is wired to (empty where that is nothing).
         first: number of the first row.
-        out: ``(pieces of O, J, rows, W)``, zero; to be summed over the first dimension.
+        out: ``(pieces of O, J, rows, W)``, to be summed over the first dimension.
     """
     whole, dims = types.intp, [types.Array(from_dtype(dtype), d, "C") for d in range(5)]
     layer = (whole, types.boolean, whole, dims[3], types.Array(types.int32, 2, "C"), dims[2], dims[1])
