@@ -58,14 +58,15 @@ def spread(
         _array(lost.view(len(lost), owners, outputs, positions)),
     )
     with _threads() as threads:
-        messages = cpu.messages(there.dtype)
+        messages, scatter = cpu.messages(there.dtype), cpu.scatter(there.dtype)
         cuts = max(threads, min(8 * threads, rows // ROWS))
         strips = max(1, min(cuts, channels // 16))
         for first in range(0, rows, step):
             count = min(step, rows - first)
             part = _array(room[: pieces * targets * count * wide].view(pieces, targets, count, wide))
-            messages(min(cuts, count), *layer, *units, first, part)
-            cpu.scatter(strips, part, windows, first, there)
+            jobs = min(cuts, count)
+            messages(jobs * pieces, (jobs, *layer, *units, first, part))
+            scatter(targets * owners * strips, (strips, part, windows, first, there))
     return received, lost if nowhere and lost.any() else None
 
 
@@ -76,7 +77,8 @@ def spread_components(m: Tensor, h: Tensor, support: Tensor, beta: Tensor, setti
     m_, h_, support_, beta_, out_ = (_array(t) for t in (m, h, support, beta, out))
     with _threads():
         components = cpu.components(m_.dtype)
-        components(mode, m_.dtype.type(scale), signed, m_, h_, support_, beta_, out_)
+        blocks = -(-m.shape[1] // cpu.TOGETHER)
+        components(blocks, (mode, m_.dtype.type(scale), signed, m_, h_, support_, beta_, out_))
     return out
 
 

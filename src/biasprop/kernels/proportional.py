@@ -31,12 +31,13 @@ def spread_positive(layer: Weighted, u: Tensor, slope: Slope, beta: Tensor) -> t
     halves += [(u.clamp_max(0) if high > 0 else u, False)] if low < 0 else []
     if not halves:
         return beta.new_zeros(len(beta), *u.shape), beta
-    received, rests = [], []
+    received, rests = None, []
     for some, piece in layer.pieces():
         found, rest = _spread_halves(piece, halves, slope.of(some), beta[..., some])
-        received.append(found)
+        received = found if received is None else received.add_(found)
         rests.append(rest)
-    return sum_of(received), rests[0] if len(rests) == 1 else torch.cat(rests, -1)
+    assert received is not None
+    return received, rests[0] if len(rests) == 1 else torch.cat(rests, -1)
 
 
 def _spread_halves(

@@ -6,6 +6,6 @@
 """
 
 from .stencils import LANES, messages, scatter
-from .sums import POSITIVE, SOFTMAX, components
+from .sums import POSITIVE, SOFTMAX, TOGETHER, components
 
-__all__ = ["LANES", "POSITIVE", "SOFTMAX", "components", "messages", "scatter"]
+__all__ = ["LANES", "POSITIVE", "SOFTMAX", "TOGETHER", "components", "messages", "scatter"]

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from numba import njit, types
+import numpy as np
+from numba import njit, prange, types
 
 __all__ = ["in_parallel"]
 
@@ -30,9 +31,15 @@ class _ByAddress(types.WrapperAddressProtocol):  # type: ignore[misc]
         return self.of
 
 
-def in_parallel(loop: Any, piece: Any, arguments: Sequence[Any]) -> Any:
-    """A function of arguments of these types: a parallel ``loop`` that calls a ``piece`` of work with its number."""
+def _loop(piece: Any, count: Any, arguments: Any) -> None:
+    """All pieces of work, one thread for some of them each."""
+    for job in prange(count):
+        piece(np.intp(job), *arguments)
+
+
+def in_parallel(piece: Any, arguments: Sequence[Any]) -> Any:
+    """A function of a count and a tuple of these types: it calls ``piece(number, *arguments)`` for each number."""
     signature = types.void(types.intp, *arguments)
-    compiled = njit(types.void(types.FunctionType(signature), *arguments), parallel=True, cache=True)(loop)
-    (made,) = compiled.overloads.values()
+    loop = types.void(types.FunctionType(signature), types.intp, types.Tuple(arguments))
+    (made,) = njit(loop, parallel=True, cache=True)(_loop).overloads.values()
     return partial(made.entry_point, _ByAddress(piece, signature))

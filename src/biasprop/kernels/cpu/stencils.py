@@ -13,7 +13,7 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from numba import from_dtype, njit, prange, types
+from numba import from_dtype, njit, types
 
 from .parallel import in_parallel
 from .vectors import FAST, exp2, greatest, greatest_magnitude
@@ -216,7 +216,23 @@ def _messages_of(
     first: Any,
     out: Any,
 ) -> None:
-    """One of the pieces of work of `messages`."""
+    """A piece of the messages of a block of rows of options 1 and 2: output positions of an example and group.
+
+    Args:
+        job: which piece.
+        cuts: into how many pieces of work the rows are cut; of no influence on the result.
+        shared: the positions share their weights.
+        width: ``C * T``, the components of a unit; in ``weight`` and ``out`` the next multiple of `LANES`, ``W``.
+        u: operand, ``(B * G, C, S)``.
+        windows: ``(L, T)`` positions, -1 for none.
+        weight: ``(G * (1 or L) * O, W)``.
+        reach: ``max_k |weight|``, ``(G * (1 or L) * O,)``; infinity where it is not known.
+        score: times ``weight * u``: the score of a component, to the base 2, ``(1, B * G, O, L)``.
+        beta: ``(J, B * G, O, L)``, of J targets; units with 0 are skipped.
+        lost: like beta, zero; receives what no operand is wired to (empty where that is nothing).
+        first: number of the first row.
+        out: ``(pieces of O, J, rows, W)``, to be summed over the first dimension.
+    """
     positions = windows.shape[0]
     pieces, targets, rows, wide = out.shape
     outputs = score.shape[2]
@@ -279,67 +295,36 @@ def _messages_of(
                 _add(message, start + i, factor, share, filled)
 
 
-def _all_messages(
-    piece: Any,
-    cuts: Any,
-    shared: Any,
-    width: Any,
-    u: Any,
-    windows: Any,
-    weight: Any,
-    reach: Any,
-    score: Any,
-    beta: Any,
-    lost: Any,
-    first: Any,
-    out: Any,
-) -> None:
-    """Each of the pieces of work of `messages`."""
-    for job in prange(cuts * len(out)):
-        piece(np.intp(job), cuts, shared, width, u, windows, weight, reach, score, beta, lost, first, out)
+@cache
+def messages(dtype: np.dtype[Any]) -> Any:
+    """`_messages_of`, for all pieces of work, ``cuts * len(out)``, compiled for float32 or float64."""
+    whole, dims = types.intp, [types.Array(from_dtype(dtype), d, "C") for d in range(5)]
+    layer = (whole, types.boolean, whole, dims[3], types.Array(types.int32, 2, "C"), dims[2], dims[1])
+    return in_parallel(_messages_of, (*layer, dims[4], dims[4], dims[4], whole, dims[4]))
+
+
+@njit(error_model="numpy", cache=True)  # type: ignore[untyped-decorator]
+def _scatter_strip(job: Any, strips: Any, message: Any, windows: Any, first: Any, received: Any) -> None:
+    """Add the messages ``(pieces, J, rows, W)`` to the operands that their windows name, ``(J, B * G, C, S)``.
+
+    A piece of work is a strip of the channels of one operand and target, of ``J * B * G * strips``.
+    """
+    pieces, _, rows, _ = message.shape
+    owners, channels = received.shape[1:3]
+    positions, taps = windows.shape
+    strip, owner, j = job % strips, job // strips % owners, job // strips // owners
+    from_, to = strip * channels // strips, (strip + 1) * channels // strips
+    for i in range(max(0, owner * positions - first), min(rows, (owner + 1) * positions - first)):
+        position = (first + i) % positions
+        for piece in range(pieces):
+            for c in range(from_, to):
+                for t in range(taps):
+                    if windows[position, t] >= 0:
+                        received[j, owner, c, windows[position, t]] += message[piece, j, i, c * taps + t]
 
 
 @cache
-def messages(dtype: np.dtype[Any]) -> Any:
-    """The function that makes the messages of a block of rows of options 1 and 2, compiled for float32 or float64.
-
-    A row is an output position of one example and group. The function takes:
-
-        cuts: into how many pieces of work the rows are cut; of no influence on the result.
-        shared: the positions share their weights.
-        width: ``C * T``, the components of a unit; in ``weight`` and ``out`` the next multiple of `LANES`, ``W``.
-        u: operand, ``(B * G, C, S)``.
-        windows: ``(L, T)`` positions, -1 for none.
-        weight: ``(G * (1 or L) * O, W)``.
-        reach: ``max_k |weight|``, ``(G * (1 or L) * O,)``; infinity where it is not known.
-        score: times ``weight * u``: the score of a component, to the base 2, ``(1, B * G, O, L)``.
-        beta: ``(J, B * G, O, L)``, of J targets; units with 0 are skipped.
-        lost: like beta, zero; receives what no operand is wired to (empty where that is nothing).
-        first: number of the first row.
-        out: ``(pieces of O, J, rows, W)``, to be summed over the first dimension.
-    """
-    whole, dims = types.intp, [types.Array(from_dtype(dtype), d, "C") for d in range(5)]
-    layer = (whole, types.boolean, whole, dims[3], types.Array(types.int32, 2, "C"), dims[2], dims[1])
-    arguments = (*layer, dims[4], dims[4], dims[4], whole, dims[4])
-    return in_parallel(_all_messages, _messages_of, arguments)
-
-
-@njit(parallel=True, error_model="numpy", cache=True)  # type: ignore[untyped-decorator]
-def scatter(strips: Any, message: Any, windows: Any, first: Any, received: Any) -> None:
-    """Add the messages ``(pieces, J, rows, C * T)`` to the operands that their windows name, ``(J, B * G, C, S)``.
-
-    Strips of channels are for different threads.
-    """
-    pieces, _, rows, _ = message.shape
-    targets, owners, channels, _ = received.shape
-    positions, taps = windows.shape
-    for job in prange(targets * owners * strips):
-        strip, owner, j = job % strips, job // strips % owners, job // strips // owners
-        from_, to = strip * channels // strips, (strip + 1) * channels // strips
-        for i in range(max(0, owner * positions - first), min(rows, (owner + 1) * positions - first)):
-            position = (first + i) % positions
-            for piece in range(pieces):
-                for c in range(from_, to):
-                    for t in range(taps):
-                        if windows[position, t] >= 0:
-                            received[j, owner, c, windows[position, t]] += message[piece, j, i, c * taps + t]
+def scatter(dtype: np.dtype[Any]) -> Any:
+    """`_scatter_strip`, for all strips, compiled for float32 or float64."""
+    values, windows = types.Array(from_dtype(dtype), 4, "C"), types.Array(types.int32, 2, "C")
+    return in_parallel(_scatter_strip, (types.intp, values, windows, types.intp, values))

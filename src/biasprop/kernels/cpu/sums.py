@@ -4,12 +4,12 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from numba import from_dtype, njit, prange, types
+from numba import from_dtype, njit, types
 
 from .parallel import in_parallel
 from .vectors import exp2
 
-__all__ = ["POSITIVE", "SOFTMAX", "components"]
+__all__ = ["POSITIVE", "SOFTMAX", "TOGETHER", "components"]
 
 SOFTMAX, POSITIVE = 0, 1
 TOGETHER = 512  # units that are shared out together
@@ -68,7 +68,19 @@ def _equal_parts(m: Any, support: Any, p: Any, share: Any, k: Any) -> Any:
 def _components_of(
     block: Any, mode: Any, scale: Any, signed: Any, m: Any, h: Any, support: Any, beta: Any, out: Any
 ) -> None:
-    """A block of the units of `components`."""
+    """Shares of a few operands, element by element, ``out[i, j] = alpha[i] * beta[j]``, at a block of units.
+
+    Args:
+        block: which one.
+        mode: `SOFTMAX` or `POSITIVE`.
+        scale: times ``m``: the score of a component, to the base 2.
+        signed: also times the sign of ``h``.
+        m: components, ``(operands, units)``.
+        h: local bias, ``(units,)``.
+        support: where the weight is not zero, ``(operands, units)``.
+        beta: ``(J, units)``, of J targets.
+        out: ``(operands, J, units)``.
+    """
     operands, targets, units = out.shape
     first, stop = block * TOGETHER, min(units, (block + 1) * TOGETHER)
     local = h[first:stop]
@@ -94,31 +106,10 @@ def _components_of(
             _scale(share[i], total, beta[j, first:stop], out[i, j, first:stop])
 
 
-def _all_components(
-    piece: Any, mode: Any, scale: Any, signed: Any, m: Any, h: Any, support: Any, beta: Any, out: Any
-) -> None:
-    """All of the units of `components`."""
-    for block in prange((out.shape[2] + TOGETHER - 1) // TOGETHER):
-        piece(np.intp(block), mode, scale, signed, m, h, support, beta, out)
-
-
 @cache
 def components(dtype: np.dtype[Any]) -> Any:
-    """The function that shares out sums, ``out[i, j] = alpha[i] * beta[j]``, for float32 or float64.
-
-    The function takes:
-
-        mode: `SOFTMAX` or `POSITIVE`.
-        scale: times ``m``: the score of a component, to the base 2.
-        signed: also times the sign of ``h``.
-        m: components, ``(operands, units)``.
-        h: local bias, ``(units,)``.
-        support: where the weight is not zero, ``(operands, units)``.
-        beta: ``(J, units)``, of J targets.
-        out: ``(operands, J, units)``.
-    """
-    real = from_dtype(dtype)
-    units, rows, targets = (types.Array(real, d, "C") for d in (1, 2, 3))
+    """`_components_of`, for all blocks of `TOGETHER` units, compiled for float32 or float64."""
+    units, rows, targets = (types.Array(from_dtype(dtype), d, "C") for d in (1, 2, 3))
     support = types.Array(types.boolean, 2, "C")
-    arguments = (types.intp, real, types.boolean, rows, units, support, rows, targets)
-    return in_parallel(_all_components, _components_of, arguments)
+    settings = (types.intp, from_dtype(dtype), types.boolean)
+    return in_parallel(_components_of, (*settings, rows, units, support, rows, targets))

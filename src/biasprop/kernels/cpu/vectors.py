@@ -95,9 +95,6 @@ def _exp2_of(x: Any) -> Any:
     return single if x == types.float32 else double
 
 
-# In what follows arrays go with the numbers of rows, not as views of these: a view costs more than a short row.
-
-
 @njit(forceinline=True)  # type: ignore[untyped-decorator]
 def greatest_magnitude(values: Any, n: Any) -> Any:
     """The maximum of the absolute values of a row."""
