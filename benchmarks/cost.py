@@ -6,10 +6,9 @@
 
 One *gradient* is a forward pass and the gradient of the input, of the same batch, with frozen parameters. Everything
 is measured in one process, in interleaved repetitions; a figure is the median over repetitions of the ratio to the
-mean of the gradients just before and just after. Explainers compare the graph with the model once (``check="once"``);
-comparing each time costs ``check`` more, a forward pass. Writes ``cost.json``, ``cost.png`` and ``cost.md``, a table,
-to ``--output``. Trained
-weights and images are found through BIASPROP_DATA.
+mean of the gradients just before and just after, each of so many calls as fill 50 ms. Explainers compare the graph with
+the model once (``check="once"``); comparing each time costs ``check`` more, a forward pass. Writes ``cost.json``,
+``cost.png`` and ``cost.md``, a table, to ``--output``. Trained weights and images are found through BIASPROP_DATA.
 """
 
 import argparse
@@ -51,6 +50,7 @@ ALL = ("bias1, all targets", "bias3, all targets")
 METHODS = (*BIAS, *HANDED, *OTHERS, "check")
 TOKENS = 128  # of a sentence
 LONG = 10  # seconds: what takes longer is measured twice
+SHORT = 0.05  # seconds: what takes less is called until they have passed
 
 
 @dataclass(frozen=True)
@@ -170,13 +170,15 @@ def methods(model: nn.Module, x: Tensor, explainer: biasprop.Explainer) -> dict[
     }
 
 
-def timed(call: Callable[[], Any]) -> float:
-    """Seconds of one call, a GPU's work included."""
-    start = time.perf_counter()
-    call()
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-    return time.perf_counter() - start
+def timed(call: Callable[[], Any], least: float = SHORT) -> float:
+    """Seconds of one call, the mean of so many as take ``least`` seconds, a GPU's work included."""
+    start, number, passed = time.perf_counter(), 0, 0.0
+    while not number or passed < least:
+        call()
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        number, passed = number + 1, time.perf_counter() - start
+    return passed / number
 
 
 def peak_memory(call: Callable[[], Any], device: str = "cpu") -> float | None:
@@ -213,7 +215,7 @@ def measure(work: Work, repetitions: int, device: str = "cpu") -> list[Figures]:
     for method, call in methods(model, x, explainer).items():
         if method in work.methods:
             try:
-                first[method] = timed(call)
+                first[method] = timed(call, 0)
                 calls[method] = call
             except Exception as error:  # DeepLIFT does not run on every network
                 print(f"{method} does not run on {work.name}: {str(error).splitlines()[0][:100]}")
