@@ -22,7 +22,7 @@ from torch import nn
 from toys import mlp
 
 from biasprop import BiaspropError
-from biasprop.loading import Classes, Preparation, count, load_onnx, load_weights, read
+from biasprop.loading import Classes, Preparation, load_onnx, load_weights, read
 
 MEMORY = 8 * 2**30
 """Bytes beyond those that the program has to begin with."""
@@ -40,7 +40,8 @@ class Format:
 
 
 def _inputs(path: Path) -> object:
-    return count([path], HOW), list(islice(read([path], HOW), 5))
+    files = read([path], HOW)
+    return len(files), list(islice(files, 5))
 
 
 def _picture(kind: str) -> bytes:

@@ -9,10 +9,12 @@ print(explanation)
 from . import metrics, operations, rules
 from .attribution import BiasBackprop, Explainer, Explanation, explain, explainer, load, quantus_explain
 from .auditing import Audit, audit
+from .datasets import Attributions, Summary, attribute, summarize
 from .errors import (
     BiaspropError,
     CaptureError,
     CompletenessError,
+    EngineError,
     FileError,
     ForkError,
     InputError,
@@ -38,11 +40,13 @@ from .results import Regions
 from .version import __version__
 
 __all__ = [
+    "Attributions",
     "Audit",
     "BiasBackprop",
     "BiaspropError",
     "CaptureError",
     "CompletenessError",
+    "EngineError",
     "Explainer",
     "Explanation",
     "FileError",
@@ -55,6 +59,7 @@ __all__ = [
     "Regions",
     "RuleError",
     "SourceError",
+    "Summary",
     "TargetError",
     "UncenteredBatchNorm1d",
     "UncenteredBatchNorm2d",
@@ -62,6 +67,7 @@ __all__ = [
     "UnsupportedOperation",
     "XGradient",
     "__version__",
+    "attribute",
     "audit",
     "explain",
     "explainer",
@@ -74,4 +80,5 @@ __all__ = [
     "remove_bias",
     "rules",
     "sparsity_loss",
+    "summarize",
 ]

@@ -4,6 +4,7 @@ __all__ = [
     "BiaspropError",
     "CaptureError",
     "CompletenessError",
+    "EngineError",
     "FileError",
     "ForkError",
     "InputError",
@@ -50,6 +51,10 @@ class SourceError(BiaspropError):
 
 class FileError(BiaspropError):
     """A file is missing, unreadable, of the wrong kind, unsafe, or cannot be written."""
+
+
+class EngineError(BiaspropError):
+    """A worker failed, or Ray gave up; what was written stays, and the same command goes on from it."""
 
 
 class ForkError(BiaspropError):

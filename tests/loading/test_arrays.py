@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from biasprop import FileError, InputError
-from biasprop.loading import Preparation, count, read
+from biasprop.loading import Preparation, read
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def arrays(tmp_path):
 def test_rows_and_labels(arrays):
     how = Preparation(key="x_test", rows=slice(1, None, 2))
     items = list(read([arrays], how))
-    assert count([arrays], how) == len(items) == 2
+    assert len(read([arrays], how)) == len(items) == 2
     assert [item.label for item in items] == [1, 3]
     assert [item.name for item in items] == ["a_1", "a_3"]
     torch.testing.assert_close(items[0].x, torch.ones(3))
@@ -33,7 +33,7 @@ def test_rows_and_labels(arrays):
 
 def test_stored_images_are_normalised(tmp_path):
     np.save(tmp_path / "u8.npy", np.full((2, 4, 5, 3), 255, np.uint8))
-    item = next(read([tmp_path / "u8.npy"], Preparation(mean=(0.5,), std=(0.25,))))
+    item = next(iter(read([tmp_path / "u8.npy"], Preparation(mean=(0.5,), std=(0.25,)))))
     torch.testing.assert_close(item.x, torch.full((3, 4, 5), 2.0))
     assert item.picture.shape == (4, 5, 3)
 
@@ -83,28 +83,28 @@ def test_an_array_that_claims_more_than_the_file_holds(shape, tmp_path):
         archive.writestr("x.npy", header(shape))
     for name in ("a.npy", "a.npz"):
         with pytest.raises(FileError, match=f"{name} .*claims {4 * np.prod(shape, dtype=object)} bytes.*and holds 12"):
-            count([tmp_path / name], Preparation())
+            len(read([tmp_path / name], Preparation()))
 
 
 def test_examples_without_end_and_without_numbers(tmp_path):
     (tmp_path / "a.npy").write_bytes(header((10**15, 0)))
     with pytest.raises(InputError, match="1000000000000000 examples without a number"):
-        count([tmp_path / "a.npy"], Preparation())
+        len(read([tmp_path / "a.npy"], Preparation()))
 
 
 def test_one_example_has_a_bound(tmp_path, monkeypatch):
     np.save(tmp_path / "a.npy", np.ones((1, 50, 3), np.float32))
     monkeypatch.setattr("biasprop.loading.items.LARGEST", 100)
     with pytest.raises(FileError, match="one example has 50 x 3 numbers, and at most 100"):
-        count([tmp_path / "a.npy"], Preparation())
+        len(read([tmp_path / "a.npy"], Preparation()))
 
 
 def test_a_file_that_unpacks_to_too_much(tmp_path, monkeypatch):
     np.savez_compressed(tmp_path / "a.npz", x=np.zeros((1000, 1000)))
-    assert count([tmp_path / "a.npz"], Preparation()) == 1000
+    assert len(read([tmp_path / "a.npz"], Preparation())) == 1000
     monkeypatch.setattr("biasprop.loading.npy.UNPACKED", 1000)
     with pytest.raises(FileError, match="'x' unpacks to 8000128 bytes"):
-        count([tmp_path / "a.npz"], Preparation())
+        len(read([tmp_path / "a.npz"], Preparation()))
 
 
 def test_odd_members(tmp_path):
@@ -118,11 +118,11 @@ def test_odd_members(tmp_path):
             odd[start + shift], odd[start + shift + 2] = flags, method
         (tmp_path / "b.npz").write_bytes(odd)
         with pytest.raises(FileError, match="Cannot read .*b.npz.*(encrypted|compression)"):
-            count([tmp_path / "b.npz"], Preparation())
+            len(read([tmp_path / "b.npz"], Preparation()))
     with zipfile.ZipFile(tmp_path / "c.npz", "w") as archive:
         archive.writestr("x.npy", b"text")
     with pytest.raises(FileError, match="Cannot read .*c.npz"):
-        count([tmp_path / "c.npz"], Preparation())
+        len(read([tmp_path / "c.npz"], Preparation()))
 
 
 def test_columns_first(tmp_path):

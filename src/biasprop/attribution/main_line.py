@@ -40,6 +40,7 @@ from ..rules import Rule, temperature_of
 from .agreement import require_agreement
 from .captures import Captures
 from .explanation import Explanation
+from .fingerprint import fingerprint
 from .inputs import Given, checked
 from .request import Request, Rules, names_of, rules_of
 from .texts import texts_of
@@ -206,6 +207,15 @@ class Explainer:
         """
         self.captures.load(path)
         return self
+
+    def fingerprint(self, example: Any, additional_forward_args: Any = None) -> str:
+        """SHA-256 of the network as ``example`` is explained: its operations, its constants, the weights as they are.
+
+        The same in every process, on every device, and for every size of the batch; a graph may be made for one size,
+        so give one example. `linearization` makes a difference.
+        """
+        graph = self.graph(self.check(example, additional_forward_args))
+        return fingerprint(graph, self.model, self.operations)
 
     def __repr__(self) -> str:
         count = len(self.captures)

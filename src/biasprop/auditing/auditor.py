@@ -20,7 +20,6 @@ from ..files import locked
 from ..metrics.method import check_labels
 from ..progress import track
 from .findings import Findings
-from .fingerprint import fingerprint
 from .ledger import Entry, Ledger
 from .picture import draw_audit
 from .terms import logits_of, predicted_classes
@@ -83,7 +82,7 @@ def _audited(explainer: Explainer, loader: Iterable[tuple[Tensor, Any]], ledger:
         for batch in track(loader, "auditing", progress):
             x, labels = _checked(batch, explainer.model)
             if len(x) and not known:
-                ledger.require_network(_fingerprint(explainer, x[:1]))
+                ledger.require_network(explainer.fingerprint(x[:1]))
                 known = True
             x, labels = ledger.skip(x, labels, lambda *first: _examine(explainer, *first))
             if len(x):
@@ -91,11 +90,6 @@ def _audited(explainer: Explainer, loader: Iterable[tuple[Tensor, Any]], ledger:
     finally:  # what is done is kept, also when a later example is bad or the user interrupts
         ledger.write()
     return ledger.close(Audit)
-
-
-def _fingerprint(explainer: Explainer, example: Tensor) -> str:
-    """Of the network as one example is explained: a graph may be made for one size of the batch."""
-    return fingerprint(explainer.graph(explainer.check(example)), explainer.model, explainer.operations)
 
 
 def _checked(batch: Any, model: nn.Module) -> tuple[Tensor, Tensor]:

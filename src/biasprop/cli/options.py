@@ -1,12 +1,14 @@
 """Options that several commands share, and what they mean."""
 
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, cast
 
 from torch import nn
 from typer import Argument, BadParameter, Option
 
+from ..engines import Engine, Pool
 from ..loading import (
     HF,
     IMAGENET_MEAN,
@@ -14,10 +16,12 @@ from ..loading import (
     Encoder,
     Preparation,
     files_of_model,
+    has_tokenizer,
     load_model,
     load_tokenizer,
     model_file,
 )
+from .screen import shown
 
 __all__ = [
     "BatchSize",
@@ -27,8 +31,10 @@ __all__ = [
     "InputsOrTexts",
     "Mode",
     "ModelOptions",
+    "PoolOptions",
     "ReadingOptions",
     "Texts",
+    "target_of",
 ]
 
 INPUTS = "Images or folders of images, .npy/.npz arrays, .csv/.parquet tables"
@@ -71,10 +77,25 @@ class ModelOptions:
         """The network in eval mode. See `biasprop.loading.load_model`."""
         return load_model(self.model, self.weights, device, self.trust, self.download)
 
+    def absolute(self) -> "ModelOptions":
+        """The same for a process that runs in another folder."""
+        file, folder = model_file(self.model), Path(self.model.removeprefix(HF))
+        if file is not None:
+            spec = os.path.abspath(file)
+        else:
+            spec = f"{HF}{os.path.abspath(folder)}" if self.is_hf and folder.is_dir() else self.model
+        weights = None if self.weights is None else Path(os.path.abspath(self.weights))
+        return replace(self, model=spec, weights=weights)
+
     @property
     def is_hf(self) -> bool:
         """Whether the network is of transformers."""
         return self.model.startswith(HF)
+
+    @property
+    def has_tokenizer(self) -> bool:
+        """Whether it comes with one; models of images have none."""
+        return has_tokenizer(self.model.removeprefix(HF))
 
     def encoder(self, model: nn.Module) -> Encoder | None:
         """What makes token ids of texts for the network; None where it is not of that kind."""
@@ -96,6 +117,7 @@ class ReadingOptions:
     key: Annotated[str | None, Option(help="Arrays: which array of an .npz file.")] = None
     rows: Annotated[str, Option(help="Arrays and tables: which rows, e.g. 0:10 or 5.")] = ":"
     drop: Annotated[list[str] | None, Option(help="Tables: leave out this column (repeat for more).")] = None
+    column: Annotated[str | None, Option(help="Tables: the one column to explain, of images, texts or lists.")] = None
 
     def preparation(self, labels: str | None = None) -> Preparation:
         """What the options mean; ``labels`` names an array or column of labels.
@@ -113,7 +135,47 @@ class ReadingOptions:
             drop=tuple(self.drop or ()),
             grey=self.grey,
             labels=labels,
+            column=self.column,
         )
+
+
+@dataclass(frozen=True)
+class PoolOptions:
+    """Where the work is done."""
+
+    device: Device = "cpu"
+    engine: Annotated[str, Option(help="local (this process) or ray: workers here, or on a cluster (RAY_ADDRESS).")] = (
+        "local"
+    )
+    workers: Annotated[int | None, Option(help="Ray: how many; default one for each CPU, or GPU.", min=1)] = None
+    gpus: Annotated[float, Option(help="Ray: GPUs of each worker; may be a fraction.", min=0)] = 0.0
+
+    def pool(self) -> Pool:
+        """What the options mean."""
+        return Pool(cast(Engine, self.engine), self.workers, self.gpus)
+
+    @property
+    def where(self) -> str:
+        """The device in a worker."""
+        return "cuda" if self.gpus and self.device == "cpu" else self.device
+
+
+def target_of(text: str, *words: str) -> Any:
+    """An output that is named on the command line: one of the words, or an index.
+
+    Raises:
+        BadParameter: it is neither.
+    """
+    if text in words:
+        return text
+    try:
+        index = tuple(int(part) for part in text.split(","))
+    except ValueError as error:
+        said = ", ".join(map(repr, words))
+        raise BadParameter(f"--target must be {said} or an index such as 3 or 0,1, not {text!r}") from error
+    if any(abs(i) >= 2**31 for i in index):
+        raise BadParameter(f"--target {shown(text)} is out of range: no network has so many outputs")
+    return index[0] if len(index) == 1 else index
 
 
 def _slice(text: str) -> slice:

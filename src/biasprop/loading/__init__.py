@@ -8,11 +8,13 @@ from .classes import Classes
 from .encoder import Encoder
 from .exported import load_exported
 from .folders import files_of
-from .hf import HF, files_of_model, load_hf, load_tokenizer, output_names, require_logits
+from .hf import HF, files_of_model, has_tokenizer, load_hf, load_tokenizer, output_names, require_logits
 from .items import IMAGENET_MEAN, IMAGENET_STD, LARGEST, Item, Preparation
 from .models import load_model, model_file
 from .onnx_file import load_onnx
-from .reading import batches, count, has_texts, read
+from .reading import Files, batches, has_texts, read
+from .records import record_item
+from .sources import Example, RowSource, Source, source_of
 from .texts import text_items
 from .weights import load_weights
 
@@ -23,13 +25,17 @@ __all__ = [
     "LARGEST",
     "Classes",
     "Encoder",
+    "Example",
+    "Files",
     "Item",
     "Preparation",
+    "RowSource",
+    "Source",
     "batches",
-    "count",
     "files_of",
     "files_of_model",
     "has_texts",
+    "has_tokenizer",
     "load_exported",
     "load_hf",
     "load_model",
@@ -39,6 +45,8 @@ __all__ = [
     "model_file",
     "output_names",
     "read",
+    "record_item",
     "require_logits",
+    "source_of",
     "text_items",
 ]

@@ -1,47 +1,54 @@
 """Arrays of examples in ``.npy`` and ``.npz`` files, read without pickle."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from ..errors import InputError
 from .items import Item, Preparation, as_label, refuse_larger
 from .npy import opened
 
-__all__ = ["array_items", "count_rows"]
+__all__ = ["ArrayRows", "as_tensor"]
 
 
-def count_rows(path: Path, preparation: Preparation) -> int:
-    """How many examples `array_items` gives."""
-    with opened(path) as arrays:
-        return len(range(len(_examples(arrays, path, preparation.key)))[preparation.rows])
+class ArrayRows(Sequence[Item]):
+    """Rows of an array; images (uint8, ``(H, W)`` or ``(H, W, C)``) are normalised, other numbers taken as they are."""
+
+    def __init__(self, path: Path, preparation: Preparation) -> None:
+        """Reads the array.
+
+        Raises:
+            FileError: the file cannot be read without pickle.
+            InputError: it does not hold the array that is asked for, of numbers ``(N, ...)``, or its labels.
+        """
+        self.path, self.preparation = path, preparation
+        with opened(path) as arrays:
+            self.examples = _examples(arrays, path, preparation.key)
+            self.labels = _labels(arrays, path, preparation, len(self.examples))
+        self.rows = range(len(self.examples))[preparation.rows]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: Any) -> Any:
+        row = self.rows[index]
+        x, picture = as_tensor(self.examples[row], self.preparation)
+        label = None if self.labels is None else as_label(self.labels[row])
+        return Item(f"{self.path.stem}_{row}", self.path, x, picture, label=label, row=row)
 
 
-def array_items(path: Path, preparation: Preparation) -> Iterator[Item]:
-    """The rows of an array; uint8 images ``(H, W)`` or ``(H, W, C)`` are normalised, other numbers taken as they are.
-
-    Raises:
-        FileError: the file cannot be read without pickle.
-        InputError: it does not hold the array that is asked for, of numbers ``(N, ...)``, or its labels.
-    """
-    with opened(path) as arrays:
-        examples = _examples(arrays, path, preparation.key)
-        labels = _labels(arrays, path, preparation, len(examples))
-    for row in range(len(examples))[preparation.rows]:
-        values = examples[row]
-        picture = None
-        if values.dtype == np.uint8 and values.ndim in (2, 3):  # images as stored: H x W or H x W x C, 0-255
-            picture = values
-            values = values[None] if values.ndim == 2 else values.transpose(2, 0, 1)
-            x = preparation.normalise(torch.from_numpy(values / np.float32(255)))
-        else:
-            with np.errstate(over="ignore"):  # what is too large for float32 is refused as infinite, by name
-                x = torch.from_numpy(np.array(values, dtype=np.float32))
-        yield Item(f"{path.stem}_{row}", path, x, picture, label=None if labels is None else as_label(labels[row]))
+def as_tensor(values: NDArray[Any], preparation: Preparation) -> tuple[Tensor, NDArray[Any] | None]:
+    """One example as the model takes it, and the picture that it is."""
+    if values.dtype == np.uint8 and values.ndim in (2, 3):  # images as stored: H x W or H x W x C, 0-255
+        channels = values[None] if values.ndim == 2 else values.transpose(2, 0, 1)
+        return preparation.normalise(torch.from_numpy(channels / np.float32(255))), values
+    with np.errstate(over="ignore"):  # what is too large for float32 is refused as infinite, by name
+        return torch.from_numpy(np.array(values, dtype=np.float32)), None
 
 
 def _examples(arrays: Mapping[str, NDArray[Any]], path: Path, key: str | None) -> NDArray[Any]:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ..errors import CaptureError, FileError, InputError
 from ..extras import require
 
-__all__ = ["HF", "files_of_model", "load_hf", "load_tokenizer", "output_names", "require_logits"]
+__all__ = ["HF", "files_of_model", "has_tokenizer", "load_hf", "load_tokenizer", "output_names", "require_logits"]
 
 HF = "hf:"
 """How a SPEC of this kind begins."""
@@ -59,13 +59,18 @@ def load_tokenizer(name: str, download: bool = False) -> Any:
         MissingExtra: transformers is not installed.
     """
     transformers = require("transformers", "text")
-    if os.path.isdir(name) and not any(os.path.isfile(os.path.join(name, one)) for one in TOKENIZERS):
+    if not has_tokenizer(name):
         raise FileError(
             f"The folder {name} holds no tokenizer ({', '.join(TOKENIZERS[:3])}, ...): write it there with "
             "tokenizer.save_pretrained(folder)."
         )
     with _quiet(transformers):
         return _loaded(name, "tokenizer", download, transformers.AutoTokenizer.from_pretrained)
+
+
+def has_tokenizer(name: str) -> bool:
+    """Whether a folder holds one; of a name it is not known, and taken to be so."""
+    return not os.path.isdir(name) or any(os.path.isfile(os.path.join(name, one)) for one in TOKENIZERS)
 
 
 def output_names(model: nn.Module) -> list[str]:

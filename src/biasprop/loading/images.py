@@ -2,11 +2,13 @@
 
 import os
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from ..errors import FileError, InputError
 from ..extras import require
@@ -15,7 +17,26 @@ from .items import Item, Preparation, refuse_larger
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["read_image"]
+__all__ = ["ImageFile", "picture_item", "pixels", "read_image"]
+
+
+class ImageFile(Sequence[Item]):
+    """The one example that an image file is."""
+
+    def __init__(self, path: Path, preparation: Preparation) -> None:
+        self.path, self.preparation = path, preparation
+
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, index: Any) -> Any:
+        """The image.
+
+        Raises:
+            FileError, InputError, MissingExtra: see `read_image`.
+        """
+        return [read_image(self.path, self.preparation)][index]
+
 
 FORMATS = ("BMP", "DIB", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 """What Pillow may take a file for, whatever its name. Of the others it knows, one (EPS) is a program that it runs."""
@@ -29,20 +50,34 @@ def read_image(path: Path, preparation: Preparation) -> Item:
         InputError: the mean or standard deviation does not fit its channels.
         MissingExtra: Pillow is not installed.
     """
-    pillow = require("PIL.Image", "cli")
     if not os.path.isfile(path):
         raise FileError(f"Cannot read {path} as an image: it is no file, or a link that leads nowhere.")
+    return picture_item(path.stem, path, path, preparation)
+
+
+def picture_item(name: str, path: Path, content: Path | IO[bytes], preparation: Preparation) -> Item:
+    """The same of what is in a file, or was in one; ``path`` says in messages where it comes from."""
+    pillow = require("PIL.Image", "cli")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of odd metadata, and of sizes, which are judged here
-            with pillow.open(path, formats=FORMATS) as opened:
+            with pillow.open(content, formats=FORMATS) as opened:
                 shown = np.asarray(_prepared(opened, path, preparation))
     except (FileError, InputError):
         raise
     except Exception as error:  # whatever a damaged file makes Pillow's many readers raise
         raise FileError(f"Cannot read {path} as an image: {error or type(error).__name__}.") from error
+    return _item(name, path, shown, preparation)
+
+
+def pixels(name: str, path: Path, picture: "Image", preparation: Preparation) -> Item:
+    """An image that is open already, as `read_image` makes it."""
+    return _item(name, path, np.asarray(_prepared(picture, path, preparation)), preparation)
+
+
+def _item(name: str, path: Path, shown: NDArray[Any], preparation: Preparation) -> Item:
     channels = shown[None] if shown.ndim == 2 else shown.transpose(2, 0, 1)
-    return Item(path.stem, path, preparation.normalise(torch.from_numpy(channels / np.float32(255))), shown)
+    return Item(name, path, preparation.normalise(torch.from_numpy(channels / np.float32(255))), shown)
 
 
 def _prepared(opened: "Image", path: Path, preparation: Preparation) -> "Image":

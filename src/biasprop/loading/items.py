@@ -27,7 +27,10 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True)
 class Item:
-    """One example: ``x`` without a batch dimension, of a ``text`` its token ids, and what is needed to show it."""
+    """One example: ``x`` without a batch dimension, of a ``text`` its token ids, and what is needed to show it.
+
+    ``row``: which of its file; None where a file is one example.
+    """
 
     name: str
     path: Path
@@ -36,6 +39,7 @@ class Item:
     feature_names: list[str] | None = None
     label: int | str | None = None
     text: str | None = None
+    row: int | None = None
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,7 @@ class Preparation:
         drop: tables: columns to leave out.
         grey: images: read as one channel.
         labels: arrays and tables: the array or column of labels.
+        column: tables and data sets: the one column to explain, of images, texts or lists of numbers.
         encoder: texts: makes token ids of them.
     """
 
@@ -64,6 +69,7 @@ class Preparation:
     drop: tuple[str, ...] = ()
     grey: bool = False
     labels: str | None = None
+    column: str | None = None
     encoder: Encoder | None = None
 
     def normalise(self, x: Tensor) -> Tensor:

@@ -1,62 +1,111 @@
 """Every example of files and folders, in order, whatever kind they are: one line here for a further kind."""
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate
 from pathlib import Path
+from typing import Any
 
-from . import arrays, tables, texts
+from .arrays import ArrayRows
 from .folders import files_of
-from .images import read_image
+from .images import ImageFile
 from .items import Item, Preparation
+from .tables import table_rows
+from .texts import TextLines
 
-__all__ = ["batches", "count", "has_texts", "read"]
+__all__ = ["Files", "batches", "has_texts", "read"]
 
+Kind = Callable[[Path, Preparation], Sequence[Item]]
 
-@dataclass(frozen=True)
-class _Kind:
-    """How a kind of file is read."""
-
-    count: Callable[[Path, Preparation], int]
-    items: Callable[[Path, Preparation], Iterator[Item]]
-
-
-def _one_image(path: Path, preparation: Preparation) -> Iterator[Item]:
-    yield read_image(path, preparation)
-
-
-IMAGE = _Kind(lambda path, preparation: 1, _one_image)
-ARRAY = _Kind(arrays.count_rows, arrays.array_items)
-TABLE = _Kind(tables.count_rows, tables.table_items)
-TEXT = _Kind(texts.count_lines, texts.line_items)
-KINDS = {
-    ".npy": ARRAY,
-    ".npz": ARRAY,
-    ".csv": TABLE,
-    ".parquet": TABLE,
-    ".txt": TEXT,
+KINDS: dict[str, Kind] = {
+    ".npy": ArrayRows,
+    ".npz": ArrayRows,
+    ".csv": table_rows,
+    ".parquet": table_rows,
+    ".txt": TextLines,
 }  # anything else is read as an image
 
 
-def count(inputs: Sequence[Path], preparation: Preparation, skip: Path | None = None) -> int:
-    """How many examples `read` gives.
+@dataclass(frozen=True)
+class Files(Sequence[Item]):
+    """Every example of the inputs, in order; each is read when it is asked for.
 
-    Raises:
-        FileError: a file is missing or unreadable.
-        InputError: an array file does not hold what is asked for.
+    Of files with many examples the last one that was asked for is kept in memory. Errors are those of `read`.
+
+    Attributes:
+        inputs: files, and folders of images.
+        preparation: how they are read.
+        skip: a folder whose files are left out.
     """
-    return sum(_kind(path).count(path, preparation) for path in files_of(inputs, skip))
+
+    inputs: tuple[Path, ...]
+    preparation: Preparation
+    skip: Path | None = None
+
+    @cached_property
+    def paths(self) -> list[Path]:
+        """The files themselves."""
+        return files_of(self.inputs, self.skip)
+
+    @cached_property
+    def ends(self) -> list[int]:
+        """How many examples there are up to the end of each file."""
+        return list(accumulate(len(self._opened(path)) for path in self.paths))
+
+    def __len__(self) -> int:
+        return self.ends[-1] if self.ends else 0
+
+    def __getitem__(self, index: Any) -> Any:
+        path, row = self.place(index)
+        return self._opened(path)[row]
+
+    def place(self, index: int) -> tuple[Path, int]:
+        """In which file example ``index`` is, and which of its examples it is.
+
+        Raises:
+            IndexError: there are fewer.
+        """
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        file = bisect_right(self.ends, index)
+        return self.paths[file], index - (self.ends[file - 1] if file else 0)
+
+    def id(self, index: int) -> str:
+        """What tells an example from the others wherever the data lie: its path below the input, and its row."""
+        path, place = self.place(index)
+        rows = getattr(self._opened(path), "rows", None)
+        below = next((folder for folder in self.inputs if folder in path.parents), path.parent)
+        name = path.relative_to(below).as_posix()
+        if len(self.inputs) > 1 and below in self.inputs:
+            name = f"{below.name}/{name}"
+        name = name.encode("utf-8", "backslashreplace").decode()  # of names that are not Unicode
+        return name if rows is None else f"{name}#{rows[place]}"
+
+    def _opened(self, path: Path) -> Sequence[Item]:
+        last: tuple[Path, Sequence[Item]] | None = self.__dict__.get("_last")
+        if last is None or last[0] != path:
+            last = path, _kind(path)(path, self.preparation)
+            self.__dict__["_last"] = last
+        return last[1]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what was read: another process reads on its own."""
+        return {name: value for name, value in self.__dict__.items() if name != "_last"}
 
 
-def read(inputs: Sequence[Path], preparation: Preparation, skip: Path | None = None) -> Iterator[Item]:
+def read(inputs: Sequence[Path], preparation: Preparation, skip: Path | None = None) -> Files:
     """Every example of the inputs, in order; of folders, not what lies in ``skip``.
+
+    What comes back is a sequence, which opens files when it is asked for their number or their examples. Then it
 
     Raises:
         FileError: a file is missing, unreadable or of an unknown kind.
-        InputError: a table holds text or missing values.
+        InputError: a table holds text or missing values, or an array file does not hold what is asked for.
         MissingExtra: a package that this kind of file needs is not installed.
     """
-    for path in files_of(inputs, skip):
-        yield from _kind(path).items(path, preparation)
+    return Files(tuple(inputs), preparation, skip)
 
 
 def batches(items: Iterable[Item], size: int, pads: bool = False) -> Iterator[list[Item]]:
@@ -79,7 +128,7 @@ def batches(items: Iterable[Item], size: int, pads: bool = False) -> Iterator[li
 
 def has_texts(inputs: Sequence[Path]) -> bool:
     """Whether some of the files hold texts."""
-    return any(_kind(path) is TEXT for path in inputs)
+    return any(_kind(path) is TextLines for path in inputs)
 
 
 def _together(one: Item, other: Item, pads: bool) -> bool:
@@ -88,5 +137,5 @@ def _together(one: Item, other: Item, pads: bool) -> bool:
     return pads
 
 
-def _kind(path: Path) -> _Kind:
-    return KINDS.get(path.suffix.lower(), IMAGE)
+def _kind(path: Path) -> Kind:
+    return KINDS.get(path.suffix.lower(), ImageFile)

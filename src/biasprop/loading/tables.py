@@ -1,8 +1,9 @@
-"""Rows of numbers in ``.csv`` and ``.parquet`` tables."""
+"""Rows of ``.csv`` and ``.parquet`` tables: numbers, or a column of images, texts or lists of numbers."""
 
 import csv
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,47 +14,97 @@ from numpy.typing import NDArray
 from ..errors import FileError, InputError
 from ..extras import require
 from .items import Item, Preparation, as_label, refuse_larger
+from .records import record_item
 
-__all__ = ["count_rows", "table_items"]
+__all__ = ["ColumnRows", "TableRows", "table_rows"]
 
 Table = tuple[list[str], list[list[Any]]]
 """Names of the columns, and the values of each."""
 
 
-def count_rows(path: Path, preparation: Preparation) -> int:
-    """How many examples `table_items` gives."""
-    return len(range(max(map(len, _read(path)[1]), default=0))[preparation.rows])
+def table_rows(path: Path, preparation: Preparation) -> Sequence[Item]:
+    """The rows of a table, of all its numbers or of the column that is named."""
+    return TableRows(path, preparation) if preparation.column is None else ColumnRows(path, preparation)
 
 
-def table_items(path: Path, preparation: Preparation) -> Iterator[Item]:
-    """The rows of a table, each ``(columns,)`` without the columns that are dropped or hold the labels.
+class ColumnRows(Sequence[Item]):
+    """One column of a table, of images, texts or lists of numbers."""
 
-    Raises:
-        FileError: the file cannot be read as a table.
-        InputError: a column does not exist, or holds text or (in a row that is asked for) no finite number.
-        MissingExtra: pyarrow is not installed, for parquet.
-    """
-    names, columns = _read(path)
-    aside = [*preparation.drop, *([preparation.labels] if preparation.labels else [])]
-    unknown = [n for n in aside if n not in names]
-    if unknown:
-        raise InputError(f"{path} has no column {unknown[0]!r}; it has {', '.join(names)}.")
-    labels = columns[names.index(preparation.labels)] if preparation.labels else None
-    kept = [i for i, n in enumerate(names) if n not in aside]
-    if not kept:
-        raise InputError(f"{path} has no column left to explain.")
-    with np.errstate(over="ignore"):  # what is too large for float32 is infinite, and refused below
-        numbers = np.stack([_numbers(path, names[i], columns[i]).astype(np.float32) for i in kept], axis=1)
-    for row in range(len(numbers))[preparation.rows]:
-        missing = np.flatnonzero(~np.isfinite(numbers[row]))
+    def __init__(self, path: Path, preparation: Preparation) -> None:
+        """Reads the table.
+
+        Raises:
+            FileError: the file cannot be read as a table.
+            InputError: a column does not exist.
+            MissingExtra: pyarrow is not installed, for parquet.
+        """
+        names, columns = _read(path)
+        wanted = [name for name in (preparation.column, preparation.labels) if name is not None]
+        _require_columns(path, wanted, names)
+        self.path, self.preparation = path, preparation
+        self.columns = {name: columns[names.index(name)] for name in wanted}
+        self.rows = range(max(map(len, columns), default=0))[preparation.rows]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: Any) -> Any:
+        """A row; raises what `record_item` does."""
+        row = self.rows[index]
+        record = {name: values[row] for name, values in self.columns.items()}
+        made = record_item(f"{self.path.stem}_{row}", record, self.preparation)
+        return replace(made, path=self.path, row=row)
+
+
+class TableRows(Sequence[Item]):
+    """The rows of a table, each ``(columns,)`` without the columns that are dropped or hold the labels."""
+
+    def __init__(self, path: Path, preparation: Preparation) -> None:
+        """Reads the table.
+
+        Raises:
+            FileError: the file cannot be read as a table.
+            InputError: a column does not exist, or holds text.
+            MissingExtra: pyarrow is not installed, for parquet.
+        """
+        names, columns = _read(path)
+        labels = preparation.labels
+        aside = [*preparation.drop, *([labels] if labels else [])]
+        _require_columns(path, aside, names)
+        kept = [i for i, n in enumerate(names) if n not in aside]
+        if not kept:
+            raise InputError(f"{path} has no column left to explain.")
+        self.path, self.names = path, [names[i] for i in kept]
+        self.labels = columns[names.index(labels)] if labels else None
+        with np.errstate(over="ignore"):  # what is too large for float32 is infinite, and refused below
+            self.numbers = np.stack([_numbers(path, names[i], columns[i]).astype(np.float32) for i in kept], axis=1)
+        self.rows = range(len(self.numbers))[preparation.rows]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: Any) -> Any:
+        """A row.
+
+        Raises:
+            InputError: it holds no finite number in some column.
+        """
+        row = self.rows[index]
+        missing = np.flatnonzero(~np.isfinite(self.numbers[row]))
         if len(missing):
             raise InputError(
-                f"{path}, row {row}: column {names[kept[missing[0]]]!r} is missing or infinite. Fill it in, choose "
+                f"{self.path}, row {row}: column {self.names[missing[0]]!r} is missing or infinite. Fill it in, choose "
                 "other rows with --rows, or drop the column with --drop."
             )
-        x = torch.from_numpy(numbers[row])
-        label = None if labels is None else as_label(labels[row])
-        yield Item(f"{path.stem}_{row}", path, x, None, [names[i] for i in kept], label)
+        x = torch.from_numpy(self.numbers[row])
+        label = None if self.labels is None else as_label(self.labels[row])
+        return Item(f"{self.path.stem}_{row}", self.path, x, None, self.names, label, row=row)
+
+
+def _require_columns(path: Path, wanted: Sequence[str], names: Sequence[str]) -> None:
+    unknown = [name for name in wanted if name not in names]
+    if unknown:
+        raise InputError(f"{path} has no column {unknown[0]!r}; it has {', '.join(names)}.")
 
 
 def _numbers(path: Path, name: str, values: Sequence[Any]) -> NDArray[np.float64]:
@@ -61,8 +112,8 @@ def _numbers(path: Path, name: str, values: Sequence[Any]) -> NDArray[np.float64
         return np.array([np.nan if v is None or v == "" else float(v) for v in values])
     except (TypeError, ValueError, OverflowError) as error:
         raise InputError(
-            f"{path}: the column {name!r} holds text ({error}). Encode it as numbers, or leave it out with "
-            f"--drop {name!r}."
+            f"{path}: the column {name!r} holds text ({error}). Encode it as numbers, leave it out with "
+            f"--drop {name!r}, or explain it alone, as images or texts, with --column {name!r}."
         ) from error
 
 

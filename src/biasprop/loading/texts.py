@@ -2,31 +2,45 @@
 
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from ..errors import FileError, InputError
 from .items import Item, Preparation
 
-__all__ = ["count_lines", "line_items", "text_items"]
+__all__ = ["TextLines", "text_item", "text_items"]
 
 LARGEST_FILE = 2**30  # bytes
 
 
-def count_lines(path: Path, preparation: Preparation) -> int:
-    """How many examples `line_items` gives."""
-    return len(range(len(_lines(path)))[preparation.rows])
+class TextLines(Sequence[Item]):
+    """The lines of a file but the blank ones, each a text."""
 
+    def __init__(self, path: Path, preparation: Preparation) -> None:
+        """Reads the file.
 
-def line_items(path: Path, preparation: Preparation) -> Iterator[Item]:
-    """The lines of a file but the blank ones, each a text.
+        Raises:
+            FileError: it cannot be read as text.
+            InputError: it holds none.
+        """
+        self.path, self.preparation, self.lines = path, preparation, _lines(path)
+        self.rows = range(len(self.lines))[preparation.rows]
 
-    Raises:
-        FileError: the file cannot be read as text.
-        InputError: there is no tokenizer, or a text is longer than it takes.
-    """
-    lines = _lines(path)
-    for row in range(len(lines))[preparation.rows]:
-        yield _item(f"{path.stem}_{row}", path, lines[row], preparation, f"{path}, text {row}")
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: Any) -> Any:
+        """A text.
+
+        Raises:
+            InputError: there is no tokenizer, or the text is longer than it takes.
+        """
+        row = self.rows[index]
+        made = text_item(
+            f"{self.path.stem}_{row}", self.path, self.lines[row], self.preparation, f"{self.path}, text {row}"
+        )
+        return replace(made, row=row)
 
 
 def text_items(texts: Sequence[str], preparation: Preparation) -> Iterator[Item]:
@@ -36,10 +50,15 @@ def text_items(texts: Sequence[str], preparation: Preparation) -> Iterator[Item]
         InputError: there is no tokenizer, or a text is empty or longer than the model takes.
     """
     for i, text in enumerate(texts):
-        yield _item(f"text_{i}", Path("text"), text, preparation, f"Text {i}")
+        yield text_item(f"text_{i}", Path("text"), text, preparation, f"Text {i}")
 
 
-def _item(name: str, path: Path, text: str, preparation: Preparation, where: str) -> Item:
+def text_item(name: str, path: Path, text: str, preparation: Preparation, where: str) -> Item:
+    """A text as an example.
+
+    Raises:
+        InputError: there is no tokenizer, or the text is empty or longer than the model takes.
+    """
     if preparation.encoder is None:
         raise InputError(
             f"{where} is a text, and there is no tokenizer that reads it: 'biasprop explain' takes texts with --model "

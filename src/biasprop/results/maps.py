@@ -14,8 +14,13 @@ __all__ = ["enlarged", "in_patches", "map_of"]
 MODES = {1: "linear", 2: "bilinear", 3: "trilinear"}
 
 
-def map_of(part: Part, batch: int) -> Tensor:
+def map_of(part: Part, batch: int, kind: Tensor | None = None) -> Tensor:
     """The complete attribution summed over channels: ``(J, N, *space)`` of a tensor ``(N, C, *space)``.
+
+    Args:
+        part: the tensor.
+        batch: how many examples.
+        kind: of the part, ``(J, *shape)``; default: ``w * x + beta``.
 
     Raises:
         InputError: the tensor has no space.
@@ -23,7 +28,7 @@ def map_of(part: Part, batch: int) -> Tensor:
     shape = part.shape
     if len(shape) < 2:
         raise InputError(f"{part.name!r} of shape {shape} has no places to make a map of: use its attribution.")
-    values = part.by_example(part.product + part.beta, batch)
+    values = part.by_example(part.product + part.beta if kind is None else kind, batch)
     return values.reshape(*values.shape[:2], *shape).sum(2)
 
 

@@ -15,7 +15,7 @@ from ...auditing import Audit
 from ...auditing import audit as run
 from ...errors import InputError
 from ...files import make_folder, write_atomically
-from ...loading import Classes, Preparation, batches, count, read
+from ...loading import Classes, Preparation, batches, read
 from ...modes import DEFAULT, Linearization
 from ..groups import with_groups
 from ..options import BatchSize, ClassNames, Device, Inputs, Mode, ModelOptions, ReadingOptions
@@ -37,7 +37,7 @@ class _Labelled:
         self.inputs, self.how, self.classes, self.size, self.output = inputs, how, classes, size, output
 
     def __len__(self) -> int:
-        return -(-count(self.inputs, self.how, self.output) // self.size)
+        return -(-len(read(self.inputs, self.how, self.output)) // self.size)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         for batch in batches(read(self.inputs, self.how, self.output), self.size):

@@ -24,7 +24,6 @@ from ...loading import (
     Encoder,
     Item,
     batches,
-    count,
     has_texts,
     output_names,
     read,
@@ -35,7 +34,7 @@ from ...modes import DEFAULT, Linearization
 from ...report import equation
 from ...results import token_texts, tokens_of
 from ..groups import with_groups
-from ..options import BatchSize, ClassNames, Device, InputsOrTexts, Mode, ModelOptions, ReadingOptions, Texts
+from ..options import BatchSize, ClassNames, Device, InputsOrTexts, Mode, ModelOptions, ReadingOptions, Texts, target_of
 from ..outputs import Sources, folded
 from ..screen import say, shown
 
@@ -85,10 +84,10 @@ def explain(
     if not paths and not texts:
         raise BadParameter("there is nothing to explain: give files, or --text")
     how = reading.preparation()
-    index = _target(target)
+    index = target_of(target, "predicted")
     files = Sources.of(paths, output, *network.files, classes)
     files.refuse(output / "summary.json")
-    total = len(texts) + count(paths, how, output)
+    total = len(texts) + len(read(paths, how, output))
     folder = make_folder(output)
     explainer = Explainer(network.load(device), linearization=cast(Linearization, linearization))
     encoder = network.encoder(explainer.model) if texts or has_texts(paths) else None
@@ -287,15 +286,3 @@ def _said(row: dict[str, Any]) -> str:
     chance = f" {100 * row['probability']:.0f} %" if "probability" in row else ""
     other = f", labelled {row['label']}" if row.get("label", row["target"]) != row["target"] else ""
     return f"{row['target']}{chance}{other}"
-
-
-def _target(text: str) -> Any:
-    if text == "predicted":
-        return text
-    try:
-        index = tuple(int(part) for part in text.split(","))
-    except ValueError as error:
-        raise BadParameter(f"--target must be 'predicted' or an index such as 3 or 0,1, not {text!r}") from error
-    if any(abs(i) >= 2**31 for i in index):
-        raise BadParameter(f"--target {shown(text)} is out of range: no network has so many outputs")
-    return index[0] if len(index) == 1 else index

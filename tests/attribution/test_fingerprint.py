@@ -14,7 +14,7 @@ from torch import nn
 import biasprop
 from biasprop import InputError, operations
 from biasprop.attribution.inputs import Given
-from biasprop.auditing.fingerprint import fingerprint
+from biasprop.attribution.fingerprint import fingerprint
 
 SCRIPT = """
 import torch
