@@ -93,12 +93,13 @@ def _together(found: Found, ids: list[str]) -> dict[str, NDArray[Any]]:
     for name in NUMBERS:
         columns[name] = np.array([_of(place.get(k), name, np.nan) for k in range(len(ids))], dtype=np.float64)
     names = {name for rows in found.rows for name in rows.columns}
-    for name in ("attribution", "bias_attribution", "source_amounts", "tokens"):
+    for name in ("attribution", "bias_attribution", "source_amounts"):
         if name in names:
             columns[name] = _stacked([_of(place.get(k), name, None) for k in range(len(ids))])
+    if "tokens" in names:
+        columns["tokens"] = _lists([_of(place.get(k), "tokens", []) for k in range(len(ids))])
     if "source_names" in names:
-        named = [np.array(rows.columns["source_names"], dtype=object) for rows in found.rows]
-        columns["source_names"] = _stacked([named[0]] * len(ids))
+        columns["source_names"] = _lists([found.rows[0].columns["source_names"]] * len(ids))
     return columns
 
 
@@ -107,6 +108,14 @@ def _of(place: tuple[Rows, int] | None, name: str, otherwise: Any) -> Any:
         return otherwise
     value = place[0].columns[name][place[1]]
     return otherwise if value is None else value
+
+
+def _lists(values: list[list[str]]) -> NDArray[Any]:
+    """Lists of texts, as Arrow takes them."""
+    found = np.empty(len(values), dtype=object)
+    for k, one in enumerate(values):
+        found[k] = list(one)
+    return found
 
 
 def _stacked(values: list[Any]) -> NDArray[Any]:

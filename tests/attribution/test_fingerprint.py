@@ -13,8 +13,8 @@ from torch import nn
 
 import biasprop
 from biasprop import InputError, operations
-from biasprop.attribution.inputs import Given
 from biasprop.attribution.fingerprint import fingerprint
+from biasprop.attribution.inputs import Given
 
 SCRIPT = """
 import torch

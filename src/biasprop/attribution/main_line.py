@@ -208,6 +208,14 @@ class Explainer:
         self.captures.load(path)
         return self
 
+    def __getstate__(self) -> dict[str, Any]:
+        """For another process: without what was captured, which it captures anew."""
+        return {**vars(self), "captures": None, "_rewritten": {}, "_agreed": {}, "_layouts": {}}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self.captures = Captures(self.model, self.operations, self.compare != "never")
+
     def fingerprint(self, example: Any, additional_forward_args: Any = None) -> str:
         """SHA-256 of the network as ``example`` is explained: its operations, its constants, the weights as they are.
 

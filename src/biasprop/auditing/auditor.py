@@ -5,29 +5,34 @@ and of ``b`` alone, where each is taken for *all* classes (``J x`` by one forwar
 large ``b`` is beside the predicted logit; and which layers' biases it comes from.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import nullcontext
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset, IterableDataset, SequentialSampler, default_collate
 
 from ..attribution import Explainer
-from ..errors import CompletenessError, InputError, TargetError
+from ..engines import Engine, Pool, blocks_of, run
+from ..errors import InputError
 from ..files import locked
-from ..metrics.method import check_labels
-from ..progress import track
+from ..loading import Preparation, Source, source_of
+from ..progress import counting, track
+from .examining import Examining, examine
 from .findings import Findings
-from .ledger import Entry, Ledger
+from .ledger import Ledger
 from .picture import draw_audit
-from .terms import logits_of, predicted_classes
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["Audit", "audit"]
+__all__ = ["Audit", "audit", "audit_source"]
+
+AT_ONCE = 2  # batches of the model in a block
 
 
 class Audit(Findings):
@@ -44,52 +49,147 @@ class Audit(Findings):
 
 def audit(
     model: nn.Module | Explainer,
-    loader: Iterable[tuple[Tensor, Any]],
+    loader: Iterable[tuple[Tensor, Any]] | Dataset[Any],
     *,
     state: str | PathLike[str] | None = None,
     progress: bool = True,
+    batch_size: int = 16,
+    engine: Engine = "local",
+    workers: int | None = None,
+    gpus: float = 0.0,
 ) -> Audit:
     """Audit a classifier on labelled data, in one pass that holds one batch at a time.
 
     Args:
         model: a classifier in eval mode, from ``x`` to logits ``(N, C)``, or to one logit ``(N,)`` or ``(N, 1)`` whose
             sign decides between class 0 and 1; or an `Explainer` of one.
-        loader: batches ``(x, labels)`` in a fixed order (``shuffle=False``), ``labels`` ``(N,)`` integers.
+        loader: batches ``(x, labels)`` in a fixed order (``shuffle=False``), ``labels`` ``(N,)`` integers; or a
+            ``torch.utils.data.Dataset`` of ``(x, label)``, of which examples that cannot be read or explained are left
+            out, and named in `Audit.errors`.
         state: a file to keep what is done in. An audit that was interrupted goes on from it, with no example lost or
             taken twice, and one that is finished is not run again. The model's weights and operations, what it says of
             the first example, and every example are compared with those of the file. Nobody else may use it meanwhile.
         progress: show a bar, on a terminal.
+        batch_size: of a data set: examples that the model takes at once.
+        engine: ``"local"``, or ``"ray"`` for a data set, or a `DataLoader` of one in its order: workers on this machine
+            or on a cluster. Their findings add up to those of the local engine exactly, as long as each of them
+            computes with as many threads.
+        workers: of Ray; default: one for each CPU, or for each share of a GPU.
+        gpus: that each worker takes.
 
     Returns:
         The `Audit`.
 
     Raises:
-        InputError: there is no example, a label is not a class, or the state belongs to another model or other data.
+        InputError: there is no example, a label is not a class, the state belongs to another model or other data, or
+            Ray's workers cannot read the data by position.
         TargetError: the model's output is not that of a classifier.
         FileError: the state cannot be read or written, or another audit is using it.
+        EngineError: a worker failed.
         BiaspropError: the model cannot be explained; see `explain`.
     """
     explainer = model if isinstance(model, Explainer) else Explainer(model)
+    pool = Pool(engine, workers, gpus)
+    if pool.engine == "ray":
+        loader, batch_size = _by_position(loader, batch_size)
+    if isinstance(loader, Dataset) and not isinstance(loader, IterableDataset):
+        make = partial(_on, "cuda", explainer) if gpus else partial(_same, explainer)
+        return audit_source(explainer, make, source_of(loader, Preparation()), state, pool, batch_size, progress)
     path = None if state is None else Path(state)
     with nullcontext() if path is None else locked(path):
         return _audited(explainer, loader, Ledger(path), progress)
 
 
+def audit_source(
+    explainer: Explainer,
+    make: Callable[[], Explainer],
+    source: Source,
+    state: str | PathLike[str] | None,
+    pool: Pool,
+    batch_size: int = 16,
+    progress: bool = True,
+) -> Audit:
+    """Audit a data set that is read by position; ``make`` makes the explainer in each worker.
+
+    The errors are those of `audit`.
+    """
+    path = None if state is None else Path(state)
+    with nullcontext() if path is None else locked(path):
+        return _examined(explainer, make, source, Ledger(path), pool, batch_size, progress)
+
+
+def _examined(
+    explainer: Explainer,
+    make: Callable[[], Explainer],
+    source: Source,
+    ledger: Ledger,
+    pool: Pool,
+    batch_size: int,
+    progress: bool,
+) -> Audit:
+    """All that the ledger has not yet, block by block; a block is the same whatever was done before."""
+    work = Examining(make, source, batch_size, ledger.done)
+    errors: list[tuple[str, str]] = []
+    if len(source):
+        _require_first(explainer, source, ledger)
+    try:
+        with counting(len(source), "auditing", progress) as more:
+            for found in run(work, blocks_of(range(len(source)), AT_ONCE * batch_size), pool):
+                ledger.skip(found.skipped, found.digest)
+                for entry in found.entries:
+                    ledger.add(entry)
+                errors += found.errors
+                more(found.skipped + sum(map(len, found.entries)) + len(found.errors))
+    finally:  # what is done is kept, also when a later example is bad or the user interrupts
+        ledger.write()
+    return _closed(ledger, errors)
+
+
+def _require_first(explainer: Explainer, source: Source, ledger: Ledger) -> None:
+    """The network of the ledger, and what it says of the first example that is done."""
+    if ledger.first is None:
+        found = next((one for k in range(len(source)) for one in source.take([k]) if one.item is not None), None)
+        if found is None or found.item is None:
+            raise InputError(f"No example of the data set can be read: {source.take([0])[0].error}")
+        ledger.require_network(explainer.fingerprint(_on_device(found.item.x[None], explainer)))
+        return
+    (first,) = source.take([ledger.first]) if ledger.first < len(source) else [None]
+    if first is None or first.item is None or first.label is None:
+        raise InputError(f"The audit in {ledger.path} holds examples that these data do not: they are other data.")
+    x = _on_device(first.item.x[None], explainer)
+    ledger.require_network(explainer.fingerprint(x))
+    ledger.require_first(examine(explainer, x, torch.tensor([first.label]), torch.tensor([ledger.first])))
+
+
+def _on_device(x: Tensor, explainer: Explainer) -> Tensor:
+    parameter = next(explainer.model.parameters(), None)
+    return x if parameter is None else x.to(parameter.device)
+
+
 def _audited(explainer: Explainer, loader: Iterable[tuple[Tensor, Any]], ledger: Ledger, progress: bool) -> Audit:
-    """All that the ledger has not yet."""
-    known = ledger.path is None
+    """The same of batches, in their order."""
+    start = 0
     try:
         for batch in track(loader, "auditing", progress):
             x, labels = _checked(batch, explainer.model)
-            if len(x) and not known:
+            if len(x) and not start:
                 ledger.require_network(explainer.fingerprint(x[:1]))
-                known = True
-            x, labels = ledger.skip(x, labels, lambda *first: _examine(explainer, *first))
+            if ledger.first is not None and start <= ledger.first < start + len(x):
+                k = ledger.first - start
+                ledger.require_first(examine(explainer, x[k : k + 1], labels[k : k + 1], torch.tensor([ledger.first])))
+            count = len(x)
+            x, labels, positions = ledger.without_done(x, labels, start)
+            start += count
             if len(x):
-                ledger.add(_examine(explainer, x, labels))
-    finally:  # what is done is kept, also when a later example is bad or the user interrupts
+                ledger.add(examine(explainer, x, labels, positions))
+    finally:
         ledger.write()
-    return ledger.close(Audit)
+    return _closed(ledger, [])
+
+
+def _closed(ledger: Ledger, errors: list[tuple[str, str]]) -> Audit:
+    found = ledger.close()
+    return Audit(**{**vars(found), "errors": tuple(sorted(errors))})
 
 
 def _checked(batch: Any, model: nn.Module) -> tuple[Tensor, Tensor]:
@@ -108,31 +208,28 @@ def _checked(batch: Any, model: nn.Module) -> tuple[Tensor, Tensor]:
     return x if parameter is None else x.to(parameter.device), labels.long().cpu()
 
 
-def _examine(explainer: Explainer, x: Tensor, labels: Tensor) -> Entry:
-    """One batch: what each term predicts, the predicted logit and its bias, and where that comes from."""
-    linear, bias = map(logits_of, explainer.split(x))
-    if not isinstance(linear, Tensor) or linear.dim() not in (1, 2) or len(linear) != len(x):
-        shape = tuple(linear.shape) if isinstance(linear, Tensor) else type(linear).__name__
-        raise TargetError(
-            f"An audit is of a classifier with logits (N, C), (N, 1) or (N,); this model returns {shape}."
+def _by_position(loader: Any, batch_size: int) -> tuple[Any, int]:
+    """The data set of a loader that goes through it in order."""
+    if isinstance(loader, DataLoader):
+        plain = isinstance(loader.sampler, SequentialSampler) and loader.collate_fn is default_collate
+        if not plain or isinstance(loader.dataset, IterableDataset):
+            raise InputError(
+                "Ray's workers read a data set by position: give the DataLoader without a sampler, shuffle or "
+                "collate_fn of its own, or the data set itself."
+            )
+        return loader.dataset, loader.batch_size or batch_size
+    if not isinstance(loader, Dataset) or isinstance(loader, IterableDataset):
+        raise InputError(
+            f"Ray's workers read a data set by position: give a torch.utils.data.Dataset of (x, label), not a "
+            f"{type(loader).__name__}."
         )
-    single = linear.dim() == 1 or linear.shape[1] == 1
-    check_labels(labels, 2 if single else linear.shape[1])
-    classes = predicted_classes(linear, bias)
-    chosen = torch.zeros_like(classes[:, :1]) if single else classes[:, :1]
-    output, b = (term.reshape(len(x), -1).gather(1, chosen)[:, 0] for term in (linear + bias, bias))
-    sources = explainer.sources(x, None if linear.dim() == 1 else chosen[:, 0])
-    size = output.abs() + b.abs() + sources.amounts.abs().sum(1)
-    error = (sources.amounts.sum(1) - b).abs() / torch.where(size > 0, size, 1)
-    if not error.max() <= (1e-7 if b.dtype == torch.float64 else 2e-3):
-        raise CompletenessError(
-            f"The bias sources miss b = f - J x by {error.max().item():.1e} of the logit. A rule of your own, or a "
-            "custom autograd function, gives another derivative backwards than forwards."
-        )
-    found = {"labels": labels, "classes": classes, "outputs": output.double(), "biases": b.double()}
-    amounts = [source.amount.double().cpu() for source in sources]
-    return Entry(
-        {name: t.cpu() for name, t in found.items()},
-        {(s.name, s.operation): (a.sum(), a.abs().sum()) for s, a in zip(sources, amounts, strict=True)},
-        x,
-    )
+    return loader, batch_size
+
+
+def _same(explainer: Explainer) -> Explainer:
+    return explainer
+
+
+def _on(device: str, explainer: Explainer) -> Explainer:
+    explainer.model.to(device)
+    return explainer

@@ -27,6 +27,7 @@ class Findings:
         amounts: sum over the examples of each source's amount, ``(S,)`` float64; they add up to ``biases.sum()``.
         masses: the same of the amounts' magnitudes.
         sources: name and operation of each source.
+        errors: id and reason of examples that could not be read or explained, and are left out.
     """
 
     labels: Tensor
@@ -36,6 +37,7 @@ class Findings:
     amounts: Tensor
     masses: Tensor
     sources: tuple[tuple[str, str], ...]
+    errors: tuple[tuple[str, str], ...] = ()
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -77,9 +79,9 @@ class Findings:
         median = self.quantiles()[0.5]
         known = not math.isnan(median)
         share = f"b is a median {100 * median:z.0f} % of the predicted logit" if known else "every predicted logit is 0"
-        return (
-            f"{len(self)} examples: the network is right on {both}, w.x alone on {linear}, b alone on {bias}; {share}."
-        )
+        lost = f" ({len(self.errors)} more could not be read)" if self.errors else ""
+        right = f"the network is right on {both}, w.x alone on {linear}, b alone on {bias}"
+        return f"{len(self)} examples{lost}: {right}; {share}."
 
     def __str__(self) -> str:
         lines = [f"{'':<12}{'accuracy, %':>12}{'95 % interval':>18}{'agrees with the network, %':>30}"]
@@ -110,6 +112,7 @@ class Findings:
         n = len(self)
         return {
             "examples": n,
+            "errors": [{"id": name, "reason": reason} for name, reason in self.errors],
             "accuracy": self.accuracy,
             "interval": {name: self.interval(value) for name, value in self.accuracy.items()},
             "agreement": self.agreement,

@@ -1,7 +1,8 @@
 """The file that an audit is kept in: what it has found so far, of which network and of which examples."""
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,29 +11,31 @@ from torch import Tensor
 
 from ..errors import FileError
 from ..files import read_tensors, write_tensors
+from .entry import Entry
+from .exact import read_exact, written
 from .findings import Findings
 
 __all__ = ["FORMAT", "State", "read_state", "write_state"]
 
-FORMAT = "biasprop-audit-2"
+FORMAT = "biasprop-audit-3"
 
-TENSORS = {  # type; whether there is a row for each example or one for each source; how long a row is
-    "labels": (torch.int64, "examples", ()),
-    "classes": (torch.int64, "examples", (3,)),
-    "outputs": (torch.float64, "examples", ()),
-    "biases": (torch.float64, "examples", ()),
-    "amounts": (torch.float64, "sources", ()),
-    "masses": (torch.float64, "sources", ()),
+DIGEST = re.compile("[0-9a-f]{64}")
+
+TENSORS = {  # type; how long the row of an example is
+    "positions": (torch.int64, ()),
+    "labels": (torch.int64, ()),
+    "classes": (torch.int64, (3,)),
+    "outputs": (torch.float64, ()),
+    "biases": (torch.float64, ()),
 }
 
 
 @dataclass(frozen=True, eq=False)
 class State:
-    """What was found, the fingerprint of the network, and the digest of the examples up to there."""
+    """What was found, and the fingerprint of the network."""
 
-    found: Findings
+    entry: Entry
     network: str
-    data: str
 
 
 def write_state(state: State, path: Path) -> None:
@@ -41,8 +44,9 @@ def write_state(state: State, path: Path) -> None:
     Raises:
         FileError: the folder cannot be written to.
     """
-    tensors = {f.name: getattr(state.found, f.name) for f in fields(Findings) if f.name != "sources"}
-    write_tensors(path, FORMAT, tensors, {"network": state.network, "data": state.data, "sources": state.found.sources})
+    sources = [[*source, written(amount), written(mass)] for source, (amount, mass) in state.entry.sources.items()]
+    header = {"network": state.network, "data": f"{state.entry.digest:064x}", "sources": sources}
+    write_tensors(path, FORMAT, state.entry.tensors, header)
 
 
 def read_state(path: Path) -> State:
@@ -54,27 +58,31 @@ def read_state(path: Path) -> State:
     header, tensors = read_tensors(path, FORMAT)
     try:
         return _made(header, tensors)
-    except (LookupError, TypeError, ValueError) as error:
+    except (LookupError, TypeError, ValueError, OverflowError) as error:
         why = f"it lacks {error}" if isinstance(error, KeyError) else error
         raise FileError(f"{path} is not a complete audit: {why}. Remove it or choose another.") from error
 
 
 def _made(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> State:
-    sources = tuple((name, operation) for name, operation in header["sources"])
-    _require(all(isinstance(text, str) for source in sources for text in source), "a source has no name")
-    _require(len(set(sources)) == len(sources), "a source is there twice")
+    names = [(name, operation) for name, operation, _, _ in header["sources"]]
+    _require(all(isinstance(text, str) for source in names for text in source), "a source has no name")
+    _require(len(set(names)) == len(names), "a source is there twice")
     _require(all(isinstance(header[name], str) for name in ("network", "data")), "a digest is no text")
+    _require(DIGEST.fullmatch(header["data"]) is not None, "a digest is no number")
     _require(set(tensors) == set(TENSORS), f"its tensors are {sorted(tensors)}, not {sorted(TENSORS)}"[:500])
-    lengths = {"examples": len(tensors["labels"]), "sources": len(sources)}
-    for name, (dtype, rows, row) in TENSORS.items():
-        tensor, shape = tensors[name], (lengths[rows], *row)
+    count = len(tensors["positions"])
+    for name, (dtype, row) in TENSORS.items():
+        tensor, shape = tensors[name], (count, *row)
         _require(tensor.dtype == dtype, f"{name!r} is {tensor.dtype}, and must be {dtype}")
         _require(tuple(tensor.shape) == shape, f"{name!r} has shape {tuple(tensor.shape)}, and must have {shape}")
         _require(bool(tensor.isfinite().all()), f"{name!r} holds NaN or infinite values")
-    _require(lengths["examples"] > 0, "it holds no example")
-    found = Findings(**tensors, sources=sources)
-    _require_sums(found)
-    return State(found, header["network"], header["data"])
+    _require(count > 0, "it holds no example")
+    positions = tensors["positions"]
+    _require(bool((positions >= 0).all() and (positions.diff() > 0).all()), "its positions are not in order")
+    sums = [(read_exact(amount), read_exact(mass)) for _, _, amount, mass in header["sources"]]
+    entry = Entry(tensors, dict(zip(names, sums, strict=True)), int(header["data"], 16))
+    _require_sums(entry.findings())
+    return State(entry, header["network"])
 
 
 def _require_sums(found: Findings) -> None:

@@ -57,6 +57,10 @@ class Job:
     retry: bool = False
     progress: bool = True
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.batch_size, int) or self.batch_size < 1:
+            raise InputError(f"batch_size must be a positive whole number, not {self.batch_size!r}.")
+
     def run(self, out: Path) -> Attributions:
         """Begin, or go on; see `attribute`."""
         folder = Folder(make_folder(out))
@@ -185,8 +189,8 @@ def attribute(
 ) -> Attributions:
     """Explain every example of a data set, into a folder of Parquet files (docs/scale.md has their columns).
 
-    Whatever interrupts it, the same call goes on where it stopped: no example is lost and none is there twice. A data
-    set that has grown is gone on with as well.
+    Whatever interrupts it, the same call goes on where it stopped, also when the data set has grown: no example is lost
+    and none is there twice.
 
     Args:
         dataset: a path, or several: images, folders of them, ``.npz``, ``.csv``, ``.parquet``, ``.txt``, a folder of
@@ -202,15 +206,13 @@ def attribute(
         half: keep attributions in float16, not float32.
         sources: keep the amount of each bias source; with a hand-over that costs a gradient.
         preparation: how images, tables and texts become tensors; default: as for networks trained on ImageNet.
-        classes: names of the classes.
-        tokenizer: of transformers, for texts.
+        classes, tokenizer: names of the classes; what makes token ids of texts.
         batch_size: examples that the model takes at once.
         device: where the model runs; default: the CPU, with ``gpus`` a GPU.
         engine: ``"local"``, or ``"ray"``: actors on this machine or on the cluster that Ray is connected to.
-        workers: of Ray; default: one for each CPU, or for each share of a GPU.
-        gpus: that each worker takes; may be a fraction.
+        workers, gpus: of Ray, how many (default: one for each CPU, or share of a GPU), and GPUs of each, or a fraction.
         strict: stop at the first example that cannot be explained; else it goes into a table of errors.
-        retry: try again those that could not be explained before.
+        retry: try those again.
         progress: show a bar, on a terminal.
 
     Returns:
@@ -224,12 +226,9 @@ def attribute(
     """
     asked = Asked(target, rule, temperature, linearization, handover, terms, Keeping(map_size, half, sources))
     names = None if classes is None else Classes(list(classes), {name: i for i, name in enumerate(classes)})
-    made = Model(model, device or ("cuda" if gpus else "cpu"), tokenizer)
+    made, pool = Model(model, device or ("cuda" if gpus else "cpu"), tokenizer), Pool(engine, workers, gpus)
     how = preparation or Preparation()
-    job = Job(made, dataset, asked, how, names, Pool(engine, workers, gpus), batch_size, strict, retry, progress)
-    if not isinstance(batch_size, int) or batch_size < 1:
-        raise InputError(f"batch_size must be a positive whole number, not {batch_size!r}.")
-    return job.run(Path(out))
+    return Job(made, dataset, asked, how, names, pool, batch_size, strict, retry, progress).run(Path(out))
 
 
 def _alike(x: Tensor, explainer: Explainer, text: bool, encoder: Encoder | None) -> Any:

@@ -10,14 +10,14 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from .summary import Summary
+    from .overview import Overview
 
 __all__ = ["draw_summary"]
 
 ROWS = 12
 
 
-def draw_summary(summary: "Summary", most: int = 6) -> "Figure":
+def draw_summary(summary: "Overview", most: int = 6) -> "Figure":
     """Draw a summary.
 
     Args:
@@ -41,7 +41,7 @@ def draw_summary(summary: "Summary", most: int = 6) -> "Figure":
     return figure
 
 
-def _draw_shares(axis: "Axes", summary: "Summary") -> None:
+def _draw_shares(axis: "Axes", summary: "Overview") -> None:
     """Quartiles of b over f of each class."""
     chosen = [(i, t) for i, t in summary.tallies.items() if any(len(s) for s in t.shares)][:ROWS][::-1]
     values = [100 * np.concatenate(tally.shares) for _, tally in chosen]
@@ -60,7 +60,7 @@ def _draw_shares(axis: "Axes", summary: "Summary") -> None:
     open_frame(axis)
 
 
-def _draw_sources(axis: "Axes", summary: "Summary") -> None:
+def _draw_sources(axis: "Axes", summary: "Overview") -> None:
     found = summary.sources()
     chosen = found[:ROWS][::-1]
     count = max(len(summary), 1)
@@ -78,24 +78,23 @@ def _draw_sources(axis: "Axes", summary: "Summary") -> None:
     open_frame(axis)
 
 
-def _draw_maps(figure: Any, summary: "Summary", chosen: list[tuple[int, tuple[Array, Array]]]) -> None:
-    """Mean of w * x + beta, and of beta, of each class, all on one scale."""
+def _draw_maps(figure: Any, summary: "Overview", chosen: list[tuple[int, tuple[Array, Array]]]) -> None:
+    """Mean of w * x + beta, and of beta, of each class; a scale for each of the two."""
     axes = figure.subplots(2, len(chosen), squeeze=False)
-    limit = max(float(np.percentile(np.abs(one), 99.5)) for _, pair in chosen for one in pair) or 1.0
-    for column, (index, pair) in enumerate(chosen):
-        for row, (values, name) in enumerate(zip(pair, ("w * x + beta", "beta"), strict=True)):
-            axis = axes[row, column]
-            image = axis.imshow(values, cmap=COLOURS, vmin=-limit, vmax=limit, interpolation="nearest")
+    for row, name in enumerate(("w * x + beta", "beta")):
+        values = [pair[row] for _, pair in chosen]
+        limit = max(float(np.percentile(np.abs(one), 99.5)) for one in values) or 1.0
+        for axis, one in zip(axes[row], values, strict=True):
+            image = axis.imshow(one, cmap=COLOURS, vmin=-limit, vmax=limit, interpolation="nearest")
             axis.set_xticks([])
             axis.set_yticks([])
-            if row == 0:
-                axis.set_title(plain(summary.name(index)[:22]), fontsize=10)
-            if column == 0:
-                axis.set_ylabel(f"mean {name}")
-    figure.colorbar(image, ax=axes, fraction=0.02, extend="both").set_label("share of the output")
+        axes[row, 0].set_ylabel(f"mean {name}")
+        figure.colorbar(image, ax=axes[row], fraction=0.02, extend="both").set_label("share of the output")
+    for axis, (index, _) in zip(axes[0], chosen, strict=True):
+        axis.set_title(plain(summary.name(index)[:22]), fontsize=10)
 
 
-def _draw_features(axis: "Axes", summary: "Summary", one: tuple[int, tuple[Array, Array]]) -> None:
+def _draw_features(axis: "Axes", summary: "Overview", one: tuple[int, tuple[Array, Array]]) -> None:
     """Of a table: the features of the largest class."""
     index, (whole, bias) = one
     order = np.argsort(-np.abs(whole))[: 2 * ROWS][::-1]

@@ -1,24 +1,22 @@
 """``biasprop audit``: how much of a classifier's predictions is bias, over labelled data."""
 
 import json
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, cast
 
-import torch
-from torch import Tensor
 from typer import Option, Typer
 
-from ...attribution import Explainer
-from ...auditing import Audit
-from ...auditing import audit as run
-from ...errors import InputError
+from ...auditing import Audit, audit_source
 from ...files import make_folder, write_atomically
-from ...loading import Classes, Preparation, batches, read
+from ...loading import Classes, source_of
 from ...modes import DEFAULT, Linearization
 from ..groups import with_groups
-from ..options import BatchSize, ClassNames, Device, Inputs, Mode, ModelOptions, ReadingOptions
+from ..networks import Made
+from ..options import BatchSize, ClassNames, Inputs, Mode, ModelOptions, PoolOptions, ReadingOptions
 from ..outputs import Sources
 from ..screen import say, shown
 
@@ -28,29 +26,6 @@ __all__ = ["audit", "register"]
 def register(app: Typer) -> None:
     """Add the subcommand."""
     app.command()(audit)
-
-
-class _Labelled:
-    """Batches ``(x, labels)`` of the inputs, in their order."""
-
-    def __init__(self, inputs: Sequence[Path], how: Preparation, classes: Classes, size: int, output: Path) -> None:
-        self.inputs, self.how, self.classes, self.size, self.output = inputs, how, classes, size, output
-
-    def __len__(self) -> int:
-        return -(-len(read(self.inputs, self.how, self.output)) // self.size)
-
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        for batch in batches(read(self.inputs, self.how, self.output), self.size):
-            labels = [self.classes.label(item) for item in batch]
-            if None in labels:
-                item = batch[labels.index(None)]
-                what = "has no label" if item.label is None else f"has the label {item.label!r}, which is no class"
-                raise InputError(
-                    f"{item.name} of {item.path} {what}. Name the array "
-                    "or column that holds it with --labels; images take it from their sub-folder, or with --classes "
-                    "from the id that their name begins with."
-                )
-            yield torch.stack([item.x for item in batch]), torch.tensor(labels)
 
 
 @with_groups
@@ -68,7 +43,7 @@ def audit(
     classes: ClassNames = None,
     reading: ReadingOptions,
     batch_size: BatchSize = 16,
-    device: Device = "cpu",
+    pool: PoolOptions,
 ) -> None:
     """Audit a classifier: accuracy of w.x + b, of w.x alone and of b alone, and where b comes from.
 
@@ -79,11 +54,16 @@ def audit(
     sources.refuse(*(output / name for name in ("audit.json", "audit.png", "audit.safetensors")))
     names = Classes.read(classes) if classes is not None else Classes.of_folders(data, output)
     folder = make_folder(output)
-    loader = _Labelled(data, how, names, batch_size, folder)
-    explainer = Explainer(network.load(device), linearization=cast(Linearization, linearization))
-    found = run(explainer, loader, state=folder / "audit.safetensors")
+    local = pool.pool().engine == "local"
+    given = source_of([path if local else Path(os.path.abspath(path)) for path in data], how, names, folder)
+    make = Made(network.absolute(), os.getcwd(), pool.where, cast(Linearization, linearization))
+    explainer = make() if local else replace(make, device="cpu")()
+    worker = (lambda: explainer) if local else make
+    found = audit_source(explainer, worker, given, folder / "audit.safetensors", pool.pool(), batch_size)
     _write(found, folder, network.model, data)
     say(found)
+    for name, reason in found.errors[:3]:
+        say(f"left out: {name}: {reason}")
     say(f"audit.json and audit.png in {folder}")
 
 

@@ -1,17 +1,16 @@
 """``biasprop map``: the attributions of a whole data set, as Parquet."""
 
 import os
-from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, cast
 
-from torch import nn
 from typer import Option, Typer
 
 from ...datasets import Asked, Job, Keeping, Model, summarize
-from ...loading import Classes, Encoder
+from ...loading import Classes
 from ...modes import DEFAULT, Linearization
 from ..groups import with_groups
+from ..networks import Made
 from ..options import BatchSize, ClassNames, Inputs, Mode, ModelOptions, PoolOptions, ReadingOptions, target_of
 from ..outputs import Sources
 from ..screen import say
@@ -63,11 +62,11 @@ def map_(
         terms=terms,
         keeping=Keeping(map_size, half, not no_sources),
     )
-    made = partial(_made, network.absolute(), os.getcwd())
+    made = Made(network.absolute(), os.getcwd())
     names = Classes.read(classes) if classes is not None else None
     given = [Path(os.path.abspath(path)) for path in data]
     job = Job(
-        Model(made, pool.where),
+        Model(made.with_encoder, pool.where),
         given,
         asked,
         reading.preparation(labels),
@@ -85,14 +84,3 @@ def map_(
     say(f"{said}, {failed} error{'s' * (failed != 1)} in {output / 'errors'}" if failed else said)
     for name, reason in found.errors[:3]:
         say(f"  {name}: {reason}")
-
-
-def _made(network: ModelOptions, folder: str) -> tuple[nn.Module, Encoder | None]:
-    """The network, and what makes token ids of texts, in whatever process; modules are looked for in the folder."""
-    import sys
-
-    if folder not in sys.path and os.path.isdir(folder):
-        sys.path.insert(0, folder)
-    model = network.load()
-    encoder: Any = network.encoder(model) if network.is_hf and network.has_tokenizer else None
-    return model, encoder
