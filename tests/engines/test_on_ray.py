@@ -23,7 +23,7 @@ pytestmark = [
     pytest.mark.xdist_group("ray"),
 ]
 
-KILLS = int(os.environ.get("BIASPROP_KILLS", "3"))
+KILLS = int(os.environ.get("BIASPROP_KILLS", "2"))
 HERE = [str(Path(__file__).parents[1]), str(Path(biasprop.__file__).parents[1])]
 
 
@@ -132,7 +132,8 @@ EXPLAIN = """
 from biasprop.ray import Explain
 
 digits = Digits(data, 20)
-items = [{"id": f"n{k}", "x": digits[k][0].numpy()} for k in range(20)] + [{"id": "bad", "x": np.full((1, 28, 28), np.nan, "f4")}]
+items = [{"id": f"n{k}", "x": digits[k][0].numpy()} for k in range(20)]
+items.append({"id": "bad", "x": np.full((1, 28, 28), np.nan, "f4")})
 dataset = ray.data.from_items(items)
 explained = dataset.map_batches(
     Explain,
@@ -221,9 +222,7 @@ def test_driver_and_workers_may_be_killed_at_any_moment(tmp_path, data):
     assert killed > KILLS / 2
     process, _ = started(BEGIN + SLOWLY, tmp_path, data, environment=os.environ | {"PYTHONPATH": paths})
     threading.Timer(12, lambda: [os.kill(pid, signal.SIGKILL) for pid in workers_of(process)[:1]]).start()
-    assert process.stdout.readline().strip() == "finished"
-    process.wait()
-    process.stdout.close()
+    assert process.communicate(timeout=300)[0].strip().endswith("finished")  # Ray says in between who died
     found = biasprop.Attributions(tmp_path / "out")
     assert len(found) == 2000
     torch.set_num_threads(1)

@@ -19,7 +19,7 @@ __all__ = ["Asked", "Found", "Model", "Network", "Rows", "Worker"]
 Network = nn.Module | str | Callable[[], Any]
 """A model, the SPEC of one, or a function that makes one, alone or with its tokenizer."""
 
-OF_AN_EXAMPLE = (InputError, FileError, CompletenessError, TargetError)
+OF_AN_EXAMPLE = (InputError, FileError, CompletenessError)
 """Errors that may be one example's own; all others stop the job."""
 
 
@@ -81,14 +81,16 @@ class Asked:
         """A batch.
 
         Raises:
-            InputError: the label is the target, and one is not known.
+            InputError: the label is the target, and one is not known, or no output of the model.
         """
-        target = self.target
-        if isinstance(target, str) and target == "label":
-            if None in labels:
-                raise InputError("The label is to be explained, and it is not known.")
-            target = torch.tensor(labels)
-        return explainer(x, target, self.rule, self.temperature, handover=self.handover)
+        if self.target != "label":
+            return explainer(x, self.target, self.rule, self.temperature, handover=self.handover)
+        if None in labels:
+            raise InputError("The label is to be explained, and it is not known.")
+        try:
+            return explainer(x, torch.tensor(labels), self.rule, self.temperature, handover=self.handover)
+        except TargetError as error:
+            raise InputError(f"The label is to be explained: {error}") from error
 
 
 @dataclass(frozen=True)
