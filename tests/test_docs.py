@@ -22,9 +22,10 @@ def test_the_readmes_examples_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 26 * 26, 3)).eval()
     x = torch.randn(2, 3, 28, 28)
-    scope = {"model": model, "x": x, "loader": [(x, torch.tensor([0, 1]))]}
+    dataset = torch.utils.data.TensorDataset(x, torch.tensor([0, 1]))
+    scope = {"model": model, "x": x, "loader": [(x, torch.tensor([0, 1]))], "dataset": dataset}
     examples = blocks("example")
-    assert len(examples) == 3
+    assert len(examples) == 4
     for example in examples:
         exec(example, scope)
     assert contrast(tmp_path / "explanation.png") > 10

@@ -46,7 +46,7 @@ def _draw_shares(axis: "Axes", summary: "Overview") -> None:
     chosen = [(i, t) for i, t in summary.tallies.items() if any(len(s) for s in t.shares)][:ROWS][::-1]
     values = [100 * np.concatenate(tally.shares) for _, tally in chosen]
     if values:
-        boxes = axis.boxplot(values, vert=False, showfliers=False, patch_artist=True, widths=0.6)
+        boxes = axis.boxplot(values, orientation="horizontal", showfliers=False, patch_artist=True, widths=0.6)
         for box in boxes["boxes"]:
             box.set(facecolor=BIAS, alpha=0.7)
         for line in boxes["medians"]:
