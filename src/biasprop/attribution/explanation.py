@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any, Self
 import torch
 from torch import Tensor
 
-from ..errors import InputError, SourceError
+from ..errors import BiaspropError, InputError, SourceError
+from ..files import write_atomically
 from ..propagation import Swept
 from ..report import draw, summarize
+from ..report.page import content_of, framed, html_of
 from ..results import (
     BiasSource,
     Decomposition,
@@ -24,6 +26,8 @@ from ..results import (
     write_decomposition,
 )
 from ..results.targets import X
+from ..version import __version__
+from .again import Again
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -35,11 +39,11 @@ __all__ = ["Explanation", "load"]
 class Explanation(Decomposition[X]):
     """A complete explanation of ``N`` predictions; see `biasprop.results.Decomposition` for what it holds.
 
-    ``again`` runs the sweep once more to hidden tensors; None for one that was loaded, or cut out of another.
+    ``again`` explains the same inputs once more; None for an explanation that was loaded, or cut out of another.
     ``every_source`` gives f(x) and the whole table of bias sources, which a sweep with a hand-over does not meet.
     """
 
-    again: "Callable[..., Explanation[Any]] | None" = None
+    again: Again | None = None
     every_source: Callable[[], tuple[Tensor, Sequence[BiasSource]]] | None = None
 
     @classmethod
@@ -69,7 +73,7 @@ class Explanation(Decomposition[X]):
         """
         if self.again is None:
             raise SourceError("This explanation was loaded or cut out of a batch and has no model: explain again.")
-        hidden = self.again(*names)
+        hidden: Explanation[Any] = self.again.at(*names)
         self._require_same(hidden.values)
         return hidden
 
@@ -138,6 +142,79 @@ class Explanation(Decomposition[X]):
             MissingExtra: matplotlib is not installed.
         """
         return draw(self, example, **options)
+
+    def html(
+        self,
+        path: str | PathLike[str] | None = None,
+        example: int = 0,
+        *,
+        classes: Sequence[str] | None = None,
+        features: Sequence[str] | None = None,
+        image: Any = None,
+        tokenizer: Tokenizer | None = None,
+        title: str | None = None,
+        top: int = 5,
+        sources: int = 6,
+    ) -> str:
+        """One example as an interactive page: a single file, without an address of anywhere, for a browser or a mail.
+
+        An image lies under its map, with patches of any size whose sums stay exact; a row of a table is a waterfall to
+        f(x); a text has its words on coloured ground. It can be read without JavaScript, too.
+
+        Args:
+            path: where to write it, atomically; None: nowhere.
+            example: which of the batch.
+            classes: names of the outputs.
+            features: names of tabular features.
+            image: the picture to show, ``(H, W)`` or ``(H, W, 3)``, values 0-1 or 0-255; default: x, stretched to 0-1.
+            tokenizer: of a text.
+            title: of the page; default: what is explained.
+            top: of a classifier, show the likeliest classes beside the one that was explained, so many in all.
+            sources: of an image, so many bias sources can be seen alone; each takes a sweep.
+
+        Returns:
+            The page.
+
+        Raises:
+            InputError: there is no such example, or the image does not fit.
+            MissingExtra: Pillow is not installed, for an image.
+            FileError: the folder cannot be written to.
+        """
+        shown = self._beside(top)
+        again = None if self.several else self.again
+        of_source = None if again is None or not sources else again.of_source
+        content = content_of(
+            shown,
+            example,
+            title=title,
+            classes=classes,
+            feature_names=features,
+            image=image,
+            tokenizer=tokenizer,
+            of_source=of_source,
+            sources=sources,
+        )
+        page = html_of(content, __version__)
+        if path is not None:
+            write_atomically(path, lambda file: file.write_text(page, encoding="utf-8"))
+        return page
+
+    def _beside(self, top: int) -> "Explanation[Any]":
+        """With the likeliest other classes, where there are classes and the model is at hand."""
+        target = self.target
+        known = isinstance(target, list) and bool(target) and all(isinstance(one, int) for one in target)
+        if top < 2 or self.several or self.again is None or self.chance is None or not known:
+            return self
+        found: Explanation[Any] = self.again.beside(torch.tensor(target), top)
+        self._require_same(found.values[:1])
+        return found
+
+    def _repr_html_(self) -> str | None:
+        """The first example, for a notebook."""
+        try:
+            return framed(self.html(top=1, sources=0))
+        except BiaspropError:  # what cannot be shown so is printed
+            return None
 
     def summary(
         self,

@@ -30,6 +30,7 @@ from ..propagation import (
     deepest_layout,
     hand_over,
     linearize,
+    outputs_of,
     select,
     split,
     sweep,
@@ -37,6 +38,7 @@ from ..propagation import (
 from ..results import BiasSource, Sources, require_complete
 from ..results.targets import X
 from ..rules import Rule, temperature_of
+from .again import Again
 from .agreement import require_agreement
 from .captures import Captures
 from .explanation import Explanation
@@ -184,6 +186,7 @@ class Explainer:
             InputError: there is no such linearization.
         """
         made = copy(self)
+        made.captures = self.captures
         made.modes, made._rewritten, made._agreed, made._layouts = modes_of(linearization), {}, {}, {}
         return made
 
@@ -276,7 +279,7 @@ class Explainer:
             rule=request.rule,
             temperature=temperature_of(request.settings.rule),
             single=len(tape.cut or graph.inputs) == 1 if at or graph.lookup else given.single,
-            again=partial(self._explained, request),
+            again=Again(self._explained, self._outputs, request),
             linearization=str(self.modes),
             ids=() if at else ids_of(graph, network[0], given.inputs, given.extras),
             handover=where,
@@ -342,6 +345,11 @@ class Explainer:
         with _exactly(request.given):
             tape, functional = self._functional(request.given, request.target, request.targets)
             return functional.value, bias_sources(tape, functional)
+
+    def _outputs(self, request: Request) -> Tensor:
+        """What targets are chosen from."""
+        with _exactly(request.given):
+            return outputs_of(self._functional(request.given, request.target)[0])
 
     def _functional(self, given: Given, target: Target, targets: Targets = None) -> tuple[Tape, Functional]:
         """The network linearised at the inputs, and what is explained."""

@@ -7,7 +7,7 @@ makes a linear functional of the target; `sweep` carries ``(g, beta)`` from it b
 
 from .choice import EVERY, Choice, SourceFilter, choose
 from .forward import Network, split
-from .functional import Functional, select
+from .functional import Functional, outputs_of, select
 from .handover import AUTO, deepest_layout, hand_over
 from .linearization import linearize
 from .selection import Target, Targets, Texts, chosen_index
@@ -33,6 +33,7 @@ __all__ = [
     "deepest_layout",
     "hand_over",
     "linearize",
+    "outputs_of",
     "select",
     "split",
     "sweep",

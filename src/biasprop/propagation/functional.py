@@ -20,7 +20,7 @@ from .outputs import described_output, example_of
 from .selection import Target, Targets, Texts, chosen_index, described
 from .tape import Tape, rows
 
-__all__ = ["Functional", "select"]
+__all__ = ["Functional", "outputs_of", "select"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,6 +102,15 @@ def _several(tape: Tape, targets: Any) -> list[Target]:
             f"targets must be a list of targets, an (N, J) tensor with a column for each, or 'all', not {targets!r}."
         )
     return list(targets)
+
+
+def outputs_of(tape: Tape) -> Tensor:
+    """What targets are chosen from: the one tensor that the model returns, or its ``logits``.
+
+    Raises:
+        TargetError: there is none.
+    """
+    return _one_output(tape)[0]
 
 
 def _has_position(target: Any) -> bool:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["CLIP", "draw_photo"]
+__all__ = ["CLIP", "draw_photo", "photo_of"]
 
 CLIP = 99.5  # percentile at which maps are clipped, so that single winners do not blank the rest
 CELLS = 28  # patches along the longer side of a map, unless they are chosen
@@ -34,7 +34,7 @@ def draw_photo(
     Returns:
         The figure, and the axes that are left for bars.
     """
-    photo = _photo(values, image)
+    photo = photo_of(values, image)
     whole = [m if m.ndim == 2 else m.sum(0) for m in (w, beta, w + beta)]
     size = patch or max(1, round(max(whole[0].shape) / CELLS))
     labels = patches(whole[0].shape, size).numpy()
@@ -71,7 +71,7 @@ def _normalise(limit: float) -> Any:
     return require("matplotlib.colors", "plot").Normalize(-limit, limit)
 
 
-def _photo(values: Array, image: Any) -> Array:
+def photo_of(values: Array, image: Any) -> Array:
     """What to show as the input: the image given, or x itself stretched to 0-1."""
     if image is not None:
         given = np.asarray(image, dtype=np.float64)

@@ -6,7 +6,7 @@ from typing import Any
 from ..results import Decomposition, Part, Tokenizer, tokens_of
 from .token_table import token_table
 
-__all__ = ["equation", "feature_name", "named_target", "summarize"]
+__all__ = ["equation", "feature_name", "method_of", "named_target", "summarize"]
 
 
 def equation(explanation: Decomposition[Any], example: int) -> str:
@@ -52,7 +52,7 @@ def summarize(
     if explanation.several:
         return _several(explanation, feature_names, examples, features, tokenizer)
     n = len(explanation)
-    lines = [f"Explanation of {n} prediction{'s' if n != 1 else ''} ({_method(explanation)})"]
+    lines = [f"Explanation of {n} prediction{'s' if n != 1 else ''} ({method_of(explanation)})"]
     for i in range(min(n, examples)):
         target = explanation.target
         chosen = target[i] if isinstance(target, list) and target else target if isinstance(target, str) else ""
@@ -68,7 +68,7 @@ def summarize(
     return "\n".join(lines)
 
 
-def _method(explanation: Decomposition[Any]) -> str:
+def method_of(explanation: Decomposition[Any]) -> str:
     """Rule, temperature where it matters, linearization and hand-over."""
     temperature = explanation.temperature
     scaled = [f"T = {temperature:g}"] if temperature not in (None, 1) else []
