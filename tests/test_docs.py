@@ -30,6 +30,7 @@ def test_the_readmes_examples_run(tmp_path, monkeypatch):
         exec(example, scope)
     assert contrast(tmp_path / "explanation.png") > 10
     assert len(biasprop.load(tmp_path / "explanation.safetensors")) == 2
+    assert "f(x)" in (tmp_path / "explanation.html").read_text()
 
 
 def test_two_commands_do_everything_and_ci_runs_the_second():

@@ -1,5 +1,7 @@
-"""Progress bars: on a terminal, on standard error, gone when done; none where rich is not installed."""
+"""How far a long work is: a bar on a terminal, a line every ten seconds elsewhere; on standard error."""
 
+import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
@@ -9,38 +11,98 @@ if TYPE_CHECKING:
 
 __all__ = ["counting", "track"]
 
+EVERY = 10.0  # seconds between two lines
+
 T = TypeVar("T")
 
 
-def track(items: Iterable[T], label: str, shown: bool = True) -> Iterable[T]:
-    """``items``, with a bar while they are taken if this is a terminal and ``shown``."""
-    try:
-        from rich.console import Console
-        from rich.progress import track as bar
-    except ImportError:
-        return items
-    console = Console(stderr=True)
+def track(items: Iterable[T], label: str, shown: bool = True) -> Iterator[T]:
+    """``items``, and how many of them were taken, if ``shown``."""
     try:
         total = len(items)  # type: ignore[arg-type]
     except TypeError:  # a generator, or a DataLoader of an IterableDataset
         total = None
-    return bar(items, label, total, transient=True, console=console, disable=not (shown and console.is_terminal))
+    with counting(total, label, shown) as more:
+        for item in items:
+            yield item
+            more(1)
 
 
 @contextmanager
-def counting(total: int | None, label: str, shown: bool = True) -> Iterator[Callable[[int], None]]:
-    """Call what this gives with how many more are done: a bar with their rate and the remaining time, likewise."""
+def counting(
+    total: int | None, label: str, shown: bool = True, interrupted: str = ""
+) -> Iterator[Callable[[int], None]]:
+    """Call what this gives with how many more are done: it shows their number, their rate and the remaining time.
+
+    Args:
+        total: of how many; None where that is not known.
+        label: what is done.
+        shown: whether anything is.
+        interrupted: what to say of Ctrl-C, behind how far it came.
+    """
+    done = 0
+
+    def more(count: int) -> None:
+        nonlocal done
+        done += count
+        show(count)
+
+    with _shown(total, label) if shown else _nothing() as show:
+        try:
+            yield more
+        except KeyboardInterrupt:
+            share = f" at {100 * done / total:.0f} %" if total else f" after {done}"
+            raise KeyboardInterrupt(f"{share.strip()}{f', {interrupted}' if interrupted else ''}") from None
+
+
+@contextmanager
+def _shown(total: int | None, label: str) -> Iterator[Callable[[int], None]]:
+    """Lines, or, where rich is installed and this is a terminal, a bar that is gone when done."""
     try:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
     except ImportError:
-        yield lambda more: None
+        yield _lines(total, label)
         return
     console = Console(stderr=True)
+    if not console.is_terminal:
+        yield _lines(total, label)
+        return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _rate(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not (shown and console.is_terminal)) as progress:
+    with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task(label, total=total)
-        yield lambda more: progress.advance(task, more)
+        yield lambda count: progress.advance(task, count)
+
+
+@contextmanager
+def _nothing() -> Iterator[Callable[[int], None]]:
+    yield lambda count: None
+
+
+def _lines(total: int | None, label: str) -> Callable[[int], None]:
+    """A line when enough time has passed since the last."""
+    started = said = time.monotonic()
+    done = first = 0
+
+    def show(count: int) -> None:
+        nonlocal done, first, said
+        first = first or count  # what was done before counts at once, and says nothing of the rate
+        done += count
+        now = time.monotonic()
+        if now - said >= EVERY:
+            said = now
+            rate = (done - first) / (now - started)
+            of = f" of {total} ({100 * done / total:.0f} %)" if total else ""
+            rest = f", {_time((total - done) / rate)} left" if total and rate else ""
+            print(f"{label}: {done}{of}, {rate:.3g}/s{rest}", file=sys.stderr, flush=True)
+
+    return show
+
+
+def _time(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
 def _rate() -> "ProgressColumn":

@@ -53,7 +53,7 @@ class Explain:
         preparation: Preparation | None = None,
         classes: Sequence[str] = (),
         tokenizer: Any = None,
-        device: str = "cpu",
+        device: str | None = None,
     ) -> None:
         """Made once in each worker of Ray: builds the model. The arguments are those of `biasprop.attribute`.
 

@@ -89,3 +89,19 @@ def test_a_handover():
     expected = biasprop.explain(model, x, 1, ("bias1", "bias3"), handover="auto")
     assert expected.handover == "1"
     torch.testing.assert_close(method.attribute(x, 1), expected.attribution)
+
+
+def test_what_captums_users_try(net):
+    x, method = X, BiasBackprop(net)
+    assert method.get_name() == "BiasBackprop"
+    for name, value in (("baselines", x * 0), ("n_steps", 50)):
+        with pytest.raises(biasprop.InputError, match=f"takes no {name}: there is no baseline and no path"):
+            method.attribute(x, target=1, **{name: value})
+    with pytest.raises(biasprop.InputError, match="takes no internal_batch_size: see its signature"):
+        method.attribute(x, target=1, internal_batch_size=3)
+    attributions, delta = method.attribute(x, target=1, return_convergence_delta=True)
+    again = method.compute_convergence_delta(attributions, None, x, target=1)
+    torch.testing.assert_close(again, delta, atol=1e-5, rtol=0)
+    torch.testing.assert_close(method.compute_convergence_delta(attributions + 1, None, x, 1), delta + x[0].numel())
+    with pytest.raises(biasprop.InputError, match="no start_point"):
+        method.compute_convergence_delta(attributions, x * 0, x, target=1)

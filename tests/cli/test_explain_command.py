@@ -161,7 +161,7 @@ BAD = {
     "rule": (["images", *IMAGE, "--rule", "bias9"], "Unknown rule 'bias9'"),
     "temperature": (["images", *IMAGE, "--temperature", 0], "positive number"),
     "target": (["images", *IMAGE, "--target", 17], "out of range"),
-    "target text": (["images", *IMAGE, "--target", "cat"], "'predicted' or an index"),
+    "target text": (["images", *IMAGE, "--target", "cat"], "'predicted', an index such as 3"),
     "channels": (["images", *IMAGE, "--mean", "0,0"], "--mean and --std"),
     "shape": (["images", *IMAGE[:4], "--resize", 0, "--crop", 5], "The model itself fails on inputs of shape"),
 }
@@ -176,3 +176,20 @@ def test_bad_input_is_one_message_and_no_traceback(case, folder, run):
     assert any(part in err for part in message.split("|")), err
     assert "Traceback" not in err
     assert "code ran" not in out + err
+
+
+def test_classes_by_name_their_difference_and_pages(folder, run):
+    options = ("--classes", "classes.txt", "-o", "out")
+    outputs = {}
+    for target in ("dog", "Tom", "hen", "dog - hen", "1", "1 - 2"):
+        status, _, err = run("explain", "images/n01_cat.png", *IMAGE, *options, "--target", target, "--html")
+        assert status == 0, err
+        (row,) = json.loads((folder / "out" / "summary.json").read_text())["inputs"]
+        outputs[target] = row["output"]
+        assert "biasprop" in (folder / "out" / "n01_cat.html").read_text()
+    assert outputs["dog"] == outputs["1"]
+    assert outputs["dog - hen"] == outputs["1 - 2"] == pytest.approx(outputs["dog"] - outputs["hen"])
+    assert row["target"] == "1 - 2"
+    status, _, err = run("explain", "images/n01_cat.png", *IMAGE, *options, "--target", "dgo")
+    assert status == 2
+    assert "'dgo' is the name of no class. Did you mean 'dog'?" in err

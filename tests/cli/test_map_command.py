@@ -57,7 +57,8 @@ def test_tables_and_texts(folder, run):
     [
         (("images", *MAP, "--out", "images"), "also the input"),
         (("nowhere", *MAP, "--out", "out"), "There is no file or folder nowhere"),
-        (("images", *MAP, "--out", "out", "--target", "cat"), "--target must be 'predicted', 'label' or an index"),
+        (("images", *IMAGE, "--out", "out", "--target", "cat"), "--target must be 'predicted', 'label', an index"),
+        (("images", *MAP, "--out", "out", "--target", "cow"), "'cow' is the name of no class"),
         (("images", *MAP, "--out", "out", "--engine", "spark"), "engine must be 'local' or 'ray'"),
         (("images", *MAP, "--out", "out", "--workers", 2), "are for engine='ray'"),
         (("images", *MAP, "--out", "out", "--target", 99), "99"),

@@ -17,6 +17,7 @@ from PIL import Image
 
 import biasprop
 from biasprop import FileError, InputError, TargetError
+from biasprop.datasets import Model
 from biasprop.loading import Preparation
 
 pytestmark = pytest.mark.usefixtures("nothing_left_open")
@@ -356,9 +357,19 @@ def test_hostile_parquet(tmp_path, data, harm, message):
         biasprop.summarize(tmp_path / "out")
 
 
-def test_memory_of_a_model_that_is_made_here(tmp_path, data):
+def test_a_model_that_is_made_in_the_worker(tmp_path, data):
     """A factory, with a tokenizer or without, is as good as a module."""
     found = run(Digits(data, 4), images_net, tmp_path / "out")
     assert len(found) == 4
     with pytest.raises(biasprop.CaptureError, match="must be a torch.nn.Module"):
         run(Digits(data, 4), dict, tmp_path / "none")
+
+
+def test_the_users_model_is_not_moved():
+    model = images_net()
+    assert Model(model).made()[0] is Model(model, "cpu").made()[0] is model
+    moved, _ = Model(model, "meta").made()
+    assert next(moved.parameters()).device.type == "meta"
+    assert next(model.parameters()).device.type == "cpu"
+    with pytest.raises(biasprop.CaptureError, match="Cannot use the device 'nowhere'"):
+        Model(model, "nowhere").made()

@@ -99,3 +99,15 @@ def test_features_are_named_by_index_where_names_do_not_fit():
     row = Part("x", torch.zeros(2, 4), torch.zeros(1, 2, 4), torch.zeros(1, 2, 4))
     assert feature_name(row, 3, NAMES) == "pressure"
     assert feature_name(row, 3, NAMES[:2]) == "x[3]"
+
+
+def test_of_a_photo_it_names_patches():
+    torch.manual_seed(0)
+    layers = [torch.nn.Conv2d(3, 4, 5, stride=3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(4 * 18 * 27, 3)]
+    explanation = biasprop.explain(torch.nn.Sequential(*layers).eval(), torch.randn(1, 3, 56, 84))
+    assert str(explanation).startswith("Explanation of 1 prediction (")
+    sums = explanation.regions(3).attribution[0].reshape(19, 28)
+    row, column = divmod(sums.abs().argmax().item(), 28)
+    line = str(explanation).splitlines()[2]
+    assert line.split("  ")[2] == f"rows {3 * row}-{min(3 * row + 2, 55)}, columns {3 * column}-{3 * column + 2}"
+    assert f"{sums[row, column].item():+.4g} = w*x" in line

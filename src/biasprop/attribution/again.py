@@ -40,4 +40,4 @@ class Again:
         first = chosen[:, None].to(logits.device)
         others = logits.scatter(1, first, float("-inf")).topk(min(count, logits.shape[1]) - 1).indices
         targets = torch.cat([first, others], 1)
-        return self.explained(replace(self.request, targets=targets))
+        return self.explained(replace(self.request, target="predicted", targets=targets))

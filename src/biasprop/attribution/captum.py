@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any, Literal
 
+import torch
 from torch import Tensor, nn
 
 from ..errors import InputError
@@ -36,6 +37,10 @@ class CaptumMethod:
     def has_convergence_delta(self) -> bool:
         """True: ``attribute`` can return one."""
         return True
+
+    def get_name(self) -> str:
+        """As Captum's methods do."""
+        return type(self).__name__
 
 
 class BiasBackprop(CaptumMethod):
@@ -82,6 +87,7 @@ class BiasBackprop(CaptumMethod):
         additional_forward_args: Any = None,
         return_convergence_delta: bool = False,
         component: Literal["total", "weight", "bias"] = "total",
+        **others: Any,
     ) -> Any:
         """Attributions like ``inputs``: a tensor for a tensor, a tuple for a tuple.
 
@@ -93,10 +99,13 @@ class BiasBackprop(CaptumMethod):
             return_convergence_delta: also return ``sum(w*x) + sum(beta) + unattributed - f(x)``, ``(N,)``; what was
                 withheld counts as attributed.
             component: ``"total"`` for ``w * x + beta``, ``"weight"`` for ``w * x``, ``"bias"`` for ``beta``.
+            others: what other methods of Captum take and this one has no use for; refused, by name.
 
         Raises:
-            BiaspropError: as `biasprop.explain`; InputError for an unknown component.
+            BiaspropError: as `biasprop.explain`; InputError for an unknown component or argument.
         """
+        if others:
+            raise InputError(f"BiasBackprop takes no {' or '.join(sorted(others))}: {_why(*others)}")
         if component not in ("total", "weight", "bias"):
             raise InputError(f"Unknown component {component!r}: use 'total', 'weight' or 'bias'.")
         explanation = self._explainer(
@@ -116,6 +125,39 @@ class BiasBackprop(CaptumMethod):
         if not return_convergence_delta:
             return attribution
         return attribution, explanation.residual
+
+    def compute_convergence_delta(
+        self,
+        attributions: Tensor | tuple[Tensor, ...],
+        start_point: Any,
+        end_point: Tensor | tuple[Tensor, ...],
+        target: Target = None,
+        additional_forward_args: Any = None,
+    ) -> Tensor:
+        """``sum(attributions) - f(end_point)``, ``(N,)``.
+
+        Args:
+            attributions: of ``end_point``, as `attribute` gives them.
+            start_point: of Captum's signature; must be None.
+            end_point: the inputs.
+            target: as in `attribute`.
+            additional_forward_args: passed on.
+
+        Raises:
+            InputError: a start point is given.
+        """
+        if start_point is not None:
+            raise InputError(f"BiasBackprop takes no start_point: {_why('baselines')} Give None.")
+        each = attributions if isinstance(attributions, tuple) else (attributions,)
+        total = torch.stack([one.flatten(1).sum(1) for one in each]).sum(0)
+        return total - self._explainer.output(end_point, from_captum(target), additional_forward_args).to(total)
+
+
+def _why(*names: str) -> str:
+    """What to do without an argument of other methods."""
+    if "baselines" in names or "n_steps" in names:
+        return "there is no baseline and no path; w * x + beta adds up to f(x) itself, not to a difference of two."
+    return "see its signature."
 
 
 def from_captum(target: Any) -> Target:

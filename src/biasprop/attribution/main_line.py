@@ -340,6 +340,13 @@ class Explainer:
             self._compare(tape.graph, given, tape.outputs, table.amounts.abs().sum(-1))
         return table
 
+    def output(self, x: Any, target: Target = "predicted", additional_forward_args: Any = None) -> Tensor:
+        """f(x) of the target, ``(N,)``: what attributions add up to."""
+        given = self.check(x, additional_forward_args)
+        with _exactly(given):
+            functional = self._functional(given, target)[1]
+            return functional.axis.outward(functional.value)
+
     def _sources(self, request: Request) -> tuple[Tensor, list[BiasSource]]:
         """f(x) of the targets ``(J, N)``, and the whole table that goes with it."""
         with _exactly(request.given):

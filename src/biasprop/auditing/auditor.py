@@ -133,7 +133,7 @@ def _examined(
     if len(source):
         _require_first(explainer, source, ledger)
     try:
-        with counting(len(source), "auditing", progress) as more:
+        with counting(len(source), "auditing", progress, "the same call goes on" if ledger.path else "") as more:
             for found in run(work, blocks_of(range(len(source)), AT_ONCE * batch_size), pool):
                 ledger.skip(found.skipped, found.digest)
                 for entry in found.entries:

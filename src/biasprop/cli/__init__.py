@@ -31,8 +31,8 @@ def guarded(command: Callable[[], object]) -> None:
             raise
         say("error: Out of memory. Take fewer inputs at once (--batch-size) or smaller ones.", sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+    except KeyboardInterrupt as error:
+        print(f"interrupted {error}".strip(), file=sys.stderr)
         sys.exit(130)
 
 

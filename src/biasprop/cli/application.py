@@ -15,7 +15,7 @@ __all__ = ["application", "subcommands"]
 
 def application() -> typer.Typer:
     """The command line with all its subcommands."""
-    app = typer.Typer(name="biasprop", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+    app = typer.Typer(name="biasprop", no_args_is_help=True, pretty_exceptions_enable=False)
     app.callback()(_biasprop)
     for subcommand in subcommands():
         subcommand.register(app)

@@ -1,6 +1,7 @@
 """Options that several commands share, and what they mean."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, cast
@@ -13,6 +14,7 @@ from ..loading import (
     HF,
     IMAGENET_MEAN,
     IMAGENET_STD,
+    Classes,
     Encoder,
     Preparation,
     files_of_model,
@@ -34,6 +36,7 @@ __all__ = [
     "PoolOptions",
     "ReadingOptions",
     "Texts",
+    "difference_of",
     "target_of",
 ]
 
@@ -160,22 +163,41 @@ class PoolOptions:
         return "cuda" if self.gpus and self.device == "cpu" else self.device
 
 
-def target_of(text: str, *words: str) -> Any:
-    """An output that is named on the command line: one of the words, or an index.
+def target_of(text: str, names: Classes, *words: str) -> Any:
+    """An output that is named on the command line: one of the words, an index, or the name of a class.
 
     Raises:
-        BadParameter: it is neither.
+        BadParameter: it is none of these.
     """
     if text in words:
         return text
     try:
         index = tuple(int(part) for part in text.split(","))
     except ValueError as error:
+        if names.names:
+            return names.index(text)
         said = ", ".join(map(repr, words))
-        raise BadParameter(f"--target must be {said} or an index such as 3 or 0,1, not {text!r}") from error
+        raise BadParameter(
+            f"--target must be {said}, an index such as 3 or 0,1, or with --classes the name of a class; not {text!r}"
+        ) from error
     if any(abs(i) >= 2**31 for i in index):
         raise BadParameter(f"--target {shown(text)} is out of range: no network has so many outputs")
     return index[0] if len(index) == 1 else index
+
+
+def difference_of(text: str, names: Classes) -> Any:
+    """``a - b`` of two outputs as a callable target; None where the text is no difference."""
+    first, minus, second = text.partition(" - ")
+    if not minus:
+        return None
+    one, other = (target_of(part.strip(), names) for part in (first, second))
+
+    def difference(output: Any) -> Any:
+        logits = output["logits"] if isinstance(output, Mapping) else output
+        return logits[:, one] - logits[:, other]
+
+    difference.__name__ = text
+    return difference
 
 
 def _slice(text: str) -> slice:

@@ -82,7 +82,7 @@ class Job:
             total = len(source)
             blocks = blocks_of((k for k in range(total) if source.id(k) not in done), AT_ONCE * self.batch_size)
         worker = Worker(self.model, source, self.asked, self.batch_size)
-        with counting(total, "explaining", self.progress) as more:
+        with counting(total, "explaining", self.progress, "the same call goes on") as more:
             more(len(done))
             try:
                 for found in run(worker, blocks, self.pool, AT_ONCE * self.batch_size):
@@ -208,7 +208,7 @@ def attribute(
         preparation: how images, tables and texts become tensors; default: as for networks trained on ImageNet.
         classes, tokenizer: names of the classes; what makes token ids of texts.
         batch_size: examples that the model takes at once.
-        device: where the model runs; default: the CPU, with ``gpus`` a GPU.
+        device: where the model runs; default: where it is, with ``gpus`` a GPU.
         engine: ``"local"``, or ``"ray"``: actors on this machine or on the cluster that Ray is connected to.
         workers, gpus: of Ray, how many (default: one for each CPU, or share of a GPU), and GPUs of each, or a fraction.
         strict: stop at the first example that cannot be explained; else it goes into a table of errors.
@@ -226,7 +226,7 @@ def attribute(
     """
     asked = Asked(target, rule, temperature, linearization, handover, terms, Keeping(map_size, half, sources))
     names = None if classes is None else Classes(list(classes), {name: i for i, name in enumerate(classes)})
-    made, pool = Model(model, device or ("cuda" if gpus else "cpu"), tokenizer), Pool(engine, workers, gpus)
+    made, pool = Model(model, device or ("cuda" if gpus else None), tokenizer), Pool(engine, workers, gpus)
     how = preparation or Preparation()
     return Job(made, dataset, asked, how, names, pool, batch_size, strict, retry, progress).run(Path(out))
 

@@ -1,6 +1,7 @@
 """The work itself: explain a block of a data set. The same function runs here and in each worker of Ray."""
 
 from collections.abc import Callable, Iterator, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,19 +30,19 @@ class Model:
 
     Attributes:
         network: see `Network`.
-        device: where it runs in a worker.
+        device: where it runs in a worker; None: where it is.
         tokenizer: of a model of texts.
     """
 
     network: Network
-    device: str = "cpu"
+    device: str | None = None
     tokenizer: Any = None
 
     def made(self, device: str | None = None) -> tuple[nn.Module, Encoder | None]:
-        """The model, and what makes token ids of texts.
+        """The model, on ``device`` or its own, and what makes token ids of texts; the user's module is not moved.
 
         Raises:
-            CaptureError: nothing of that kind can be made.
+            CaptureError: nothing of that kind can be made, or the device does not exist.
         """
         made, tokenizer = self.network, self.tokenizer
         if isinstance(made, str):
@@ -51,14 +52,20 @@ class Model:
             made, tokenizer = made if isinstance(made, tuple) else (made, tokenizer)
         if not isinstance(made, nn.Module):
             raise CaptureError(f"The model must be a torch.nn.Module, and is a {type(made).__name__}.")
-        try:
-            made = made.to(device or self.device)
-        except (RuntimeError, AssertionError) as error:
-            raise CaptureError(f"Cannot use the device {self.device!r}: {str(error).splitlines()[0]}") from error
-        encoder = (
-            tokenizer if isinstance(tokenizer, Encoder) else None if tokenizer is None else Encoder(tokenizer, made)
-        )
-        return made, encoder
+        made = _on(made, device or self.device, made is self.network)
+        known = tokenizer is None or isinstance(tokenizer, Encoder)
+        return made, tokenizer if known else Encoder(tokenizer, made)
+
+
+def _on(model: nn.Module, device: str | None, is_users: bool) -> nn.Module:
+    """On a device; of the user's module a copy, where it is on another."""
+    try:
+        there = {tensor.device for tensor in model.parameters()} <= {torch.empty(0, device=device).device}
+        if device is None or there:
+            return model
+        return (deepcopy(model) if is_users else model).to(device)
+    except (RuntimeError, AssertionError) as error:
+        raise CaptureError(f"Cannot use the device {device!r}: {str(error).splitlines()[0]}") from error
 
 
 @dataclass(frozen=True)

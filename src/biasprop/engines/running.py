@@ -1,7 +1,8 @@
 """One code, two engines."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any, Literal, get_args
 
 from ..errors import InputError
@@ -52,13 +53,11 @@ def run(work: Work, blocks: Any, pool: Pool, batch_size: int = 1) -> Iterator[An
         BiaspropError: what a worker raises; see `run_on_ray`.
     """
     if pool.engine == "ray" or is_ray_dataset(blocks):
-        return run_on_ray(work, blocks, pool.workers, pool.gpus, batch_size)
+        given = blocks if is_ray_dataset(blocks) else list(blocks)
+        return run_on_ray(work, given, pool.workers, pool.gpus, batch_size)
     return run_here(work, blocks)
 
 
-def blocks_of(positions: Iterable[int], size: int) -> Sequence[list[int]]:
-    """Consecutive positions, together whatever was done before: those with the same quotient by ``size``."""
-    found: dict[int, list[int]] = {}
-    for position in positions:
-        found.setdefault(position // size, []).append(position)
-    return list(found.values())
+def blocks_of(positions: Iterable[int], size: int) -> Iterator[list[int]]:
+    """Ascending positions in blocks that are the same whatever was done before: those of one quotient by ``size``."""
+    return (list(block) for _, block in groupby(positions, lambda position: position // size))

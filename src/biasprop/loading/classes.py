@@ -3,10 +3,11 @@
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from ..errors import FileError
+from ..errors import FileError, InputError
 from .folders import images_below, is_image
 from .items import Item
 
@@ -52,6 +53,22 @@ class Classes:
         if isinstance(index, int) and 0 <= index < len(self.names):
             return self.names[index].split(",")[0] or self.names[index]
         return f"output {index}"
+
+    def index(self, name: str) -> int:
+        """The class that is called so: by any of the names of its line, whatever the case of letters.
+
+        Raises:
+            InputError: there is none, or several.
+        """
+        wanted = name.strip().casefold()
+        words = [{word.strip().casefold() for word in (line, *line.split(","))} for line in self.names]
+        found = [i for i, some in enumerate(words) if wanted in some]
+        if len(found) == 1:
+            return found[0]
+        near = get_close_matches(wanted, [word for some in words for word in some], n=3)
+        hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+        many = f"several, {', '.join(map(str, found[:5]))}: give its index." if found else f"no class.{hint}"
+        raise InputError(f"{name.strip()!r} is the name of {many}")
 
     def label(self, item: Item) -> int | None:
         """The true class: what an array or table says; what an image's folder, or its name, is called after."""

@@ -7,7 +7,7 @@ import numpy as np
 from ..errors import InputError
 from ..extras import require
 from ..results import patches
-from .style import COLOURS, NAMES, Array, figure_of
+from .style import CELLS, COLOURS, NAMES, Array, figure_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 __all__ = ["CLIP", "draw_photo", "photo_of"]
 
 CLIP = 99.5  # percentile at which maps are clipped, so that single winners do not blank the rest
-CELLS = 28  # patches along the longer side of a map, unless they are chosen
 
 
 def draw_photo(

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["BIAS", "COLOURS", "GREY", "NAMES", "TOTAL", "WEIGHT", "Array", "figure_of", "open_frame", "plain"]
+__all__ = ["BIAS", "CELLS", "COLOURS", "GREY", "NAMES", "TOTAL", "WEIGHT", "Array", "figure_of", "open_frame", "plain"]
 
 Array = NDArray[np.float64]
 
@@ -20,6 +20,9 @@ WEIGHT, BIAS, TOTAL, GREY = "#e08214", "#8073ac", "#01665e", "#555555"
 
 COLOURS = "RdBu_r"
 """Of maps and words: red adds to the output, blue takes away; symmetric about zero."""
+
+CELLS = 28
+"""Patches along the longer side of a map, unless they are chosen."""
 
 NAMES = ("w * x", "beta", "w * x + beta")
 

@@ -1,9 +1,12 @@
 """The short text of an explanation: what a person can repeat to a colleague."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from ..results import Decomposition, Part, Tokenizer, tokens_of
+from torch import Tensor
+
+from ..results import Decomposition, Part, Tokenizer, in_patches, map_of, tokens_of
+from .style import CELLS
 from .token_table import token_table
 
 __all__ = ["equation", "feature_name", "method_of", "named_target", "summarize"]
@@ -110,16 +113,42 @@ def _received(
 
 
 def _largest(parts: Sequence[Part], example: int, examples: int, names: Sequence[str] | None, count: int) -> list[str]:
-    """The features with the largest complete attribution."""
-    found = []
+    """The features, or patches of an image, with the largest complete attribution."""
+    found: list[tuple[str, float, float]] = []
     for part in parts:
-        w, beta = (part.by_example(values, examples)[0, example] for values in (part.product, part.beta))
-        top = (w + beta).abs().topk(min(count, w.numel())).indices
-        found += [(part, int(k), w[k].item(), beta[k].item()) for k in top]
-    found.sort(key=lambda one: -abs(one[2] + one[3]))
-    labels = [feature_name(part, k, names) for part, k, _, _ in found[:count]]
-    width = max((len(label) for label in labels), default=0)
-    return [
-        f"{label:<{width}}  {w + b:+.4g} = w*x {w:+.4g}, beta {b:+.4g}"
-        for label, (_, _, w, b) in zip(labels, found, strict=False)
-    ]
+        labels, w, beta = _patches(part, examples) if _is_image(part) else _features(part, examples, names)
+        w, beta = w[example], beta[example]
+        top = (w + beta).abs().topk(min(count, w.numel())).indices.tolist()
+        found += [(labels(k), w[k].item(), beta[k].item()) for k in top]
+    found = sorted(found, key=lambda one: -abs(one[1] + one[2]))[:count]
+    width = max((len(label) for label, _, _ in found), default=0)
+    return [f"{label:<{width}}  {w + b:+.4g} = w*x {w:+.4g}, beta {b:+.4g}" for label, w, b in found]
+
+
+Received = tuple[Callable[[int], str], Tensor, Tensor]
+"""What a number is called; ``w * x`` and ``beta``, ``(N, numbers)``."""
+
+
+def _features(part: Part, examples: int, names: Sequence[str] | None) -> Received:
+    w, beta = (part.by_example(values, examples)[0] for values in (part.product, part.beta))
+    return lambda k: feature_name(part, k, names), w, beta
+
+
+def _patches(part: Part, examples: int) -> Received:
+    """As large as those of the picture."""
+    height, width = part.shape[1:]
+    size = max(1, round(max(height, width) / CELLS))
+    columns = -(-width // size)
+    kinds = (map_of(part, examples, kind) for kind in (part.product, part.beta))
+    w, beta = (in_patches(kind, size)[0].flatten(1) for kind in kinds)
+
+    def label(k: int) -> str:
+        row, column = size * (k // columns), size * (k % columns)
+        rows, across = (f"{a}-{min(a + size, end) - 1}" for a, end in ((row, height), (column, width)))
+        return f"row {row}, column {column}" if size == 1 else f"rows {rows}, columns {across}"
+
+    return label, w, beta
+
+
+def _is_image(part: Part) -> bool:
+    return len(part.shape) == 3 and min(part.shape[1:]) > 1

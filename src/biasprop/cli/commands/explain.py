@@ -34,7 +34,18 @@ from ...modes import DEFAULT, Linearization
 from ...report import equation
 from ...results import token_texts, tokens_of
 from ..groups import with_groups
-from ..options import BatchSize, ClassNames, Device, InputsOrTexts, Mode, ModelOptions, ReadingOptions, Texts, target_of
+from ..options import (
+    BatchSize,
+    ClassNames,
+    Device,
+    InputsOrTexts,
+    Mode,
+    ModelOptions,
+    ReadingOptions,
+    Texts,
+    difference_of,
+    target_of,
+)
 from ..outputs import Sources, folded
 from ..screen import say, shown
 
@@ -54,7 +65,9 @@ def explain(
     *,
     network: ModelOptions,
     text: Texts = None,
-    target: Annotated[str, Option(help="Which output: 'predicted' or an index such as 3 or 0,1.")] = "predicted",
+    target: Annotated[
+        str, Option(help="Which output: 'predicted', a class, an index such as 3 or 0,1, or a difference, 'a - b'.")
+    ] = "predicted",
     rule: Annotated[
         str,
         Option(
@@ -73,6 +86,9 @@ def explain(
     ),
     pictures: Annotated[int | None, Option(help="Draw at most so many inputs; default: all.", min=0)] = None,
     patch: Annotated[int | None, Option(help="Side of the patches in pixels.", min=1)] = None,
+    html: Annotated[
+        bool, Option("--html", help="Also an interactive page of each, with the likeliest classes.")
+    ] = False,
     save: Annotated[bool, Option("--save", help="Also save each explanation as .safetensors.")] = False,
     classes: ClassNames = None,
     reading: ReadingOptions,
@@ -84,7 +100,6 @@ def explain(
     if not paths and not texts:
         raise BadParameter("there is nothing to explain: give files, or --text")
     how = reading.preparation()
-    index = target_of(target, "predicted")
     files = Sources.of(paths, output, *network.files, classes)
     files.refuse(output / "summary.json")
     total = len(texts) + len(read(paths, how, output))
@@ -93,7 +108,8 @@ def explain(
     encoder = network.encoder(explainer.model) if texts or has_texts(paths) else None
     how = replace(how, encoder=encoder)
     names = Classes.read(classes) if classes else Classes(output_names(explainer.model))
-    found = _Results(output, names, pictures, patch, save, encoder)
+    index = difference_of(target, names) or target_of(target, names, "predicted")
+    found = _Results(output, names, pictures, patch, save, html, encoder)
     items = _unique(chain(text_items(texts, how), read(paths, how, folder)), found.taken(files))
     try:
         with _bar() as progress:
@@ -141,6 +157,7 @@ class _Results:
     pictures: int | None
     patch: int | None
     save: bool
+    html: bool
     encoder: Encoder | None = None
     rows: list[dict[str, Any]] = field(default_factory=list)
     correct: dict[str, int] = field(default_factory=lambda: dict.fromkeys(TERMS, 0))
@@ -148,7 +165,7 @@ class _Results:
 
     def taken(self, files: Sources) -> Callable[[str], bool]:
         """Whether writing an input's results under a name would destroy a file that is read."""
-        kinds = [".png"] * (self.pictures != 0) + [".safetensors"] * self.save
+        kinds = [".png"] * (self.pictures != 0) + [".safetensors"] * self.save + [".html"] * self.html
         return lambda name: any(self.folder / f"{name}{kind}" in files for kind in kinds)
 
     def count_correct(self, explainer: Explainer, x: Any, batch: list[Item]) -> None:
@@ -172,7 +189,7 @@ class _Results:
         label, chance = self.names.label(item), explanation.probability
         row: dict[str, Any] = {
             "name": item.name,
-            "target": self._output_name(chosen, item),
+            "target": explanation.target if isinstance(explanation.target, str) else self._output_name(chosen, item),
             **({} if chance is None else {"probability": chance[i].item()}),
             "output": explanation.output[i].item(),
             "bias": explanation.bias[i].item(),
@@ -190,6 +207,8 @@ class _Results:
         if len(self.rows) <= LINES:
             say(f"{title}, {row['equation']}")
             self._say_largest(row.get("words", []))
+        if self.html:
+            explanation.html(self.folder / f"{item.name}.html", i, title=title, **self._page_look(item))
         if self.save:
             explanation.example(i).save(self.folder / f"{item.name}.safetensors")
 
@@ -205,6 +224,12 @@ class _Results:
             return {"tokenizer": self.encoder.tokenizer}
         names = None if item.feature_names is None else [shown(name) for name in item.feature_names]
         return {"image": item.picture, "feature_names": names, "patch": self.patch}
+
+    def _page_look(self, item: Item) -> dict[str, Any]:
+        """How its page looks."""
+        names = [self.names.name(i) for i in range(len(self.names.names))] or None
+        tokenizer = None if self.encoder is None or item.text is None else self.encoder.tokenizer
+        return {"image": item.picture, "features": item.feature_names, "classes": names, "tokenizer": tokenizer}
 
     def _words(self, one: Explanation[Any], item: Item) -> dict[str, Any]:
         """Of a text: itself, and what its words have received."""

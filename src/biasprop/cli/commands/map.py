@@ -30,7 +30,7 @@ def map_(
     *,
     output: Annotated[Path, Option("--output", "--out", "-o", help="Folder; the same command goes on in it.")],
     target: Annotated[
-        str, Option(help="Which output: 'predicted', 'label' (the true class) or an index such as 3 or 0,1.")
+        str, Option(help="Which output: 'predicted', 'label' (the true class), a class, or an index such as 3 or 0,1.")
     ] = "predicted",
     rule: Annotated[str, Option(help="bias1, bias2 or bias3; bias1/bias3: another below a hand-over.")] = "bias1",
     temperature: Annotated[float, Option(help="T of bias1 and bias2.")] = 1.0,
@@ -53,8 +53,9 @@ def map_(
     Goes on where an interrupted run stopped, and takes up data that were added since.
     """
     Sources.of(data, output, *network.files, classes).refuse(output / "manifest.json")
+    names = Classes.read(classes) if classes is not None else None
     asked = Asked(
-        target=target_of(target, "predicted", "label"),
+        target=target_of(target, names or Classes(), "predicted", "label"),
         rule=rule,
         temperature=temperature,
         linearization=cast(Linearization, linearization),
@@ -63,7 +64,6 @@ def map_(
         keeping=Keeping(map_size, half, not no_sources),
     )
     made = Made(network.absolute(), os.getcwd())
-    names = Classes.read(classes) if classes is not None else None
     given = [Path(os.path.abspath(path)) for path in data]
     job = Job(
         Model(made.with_encoder, pool.where),
