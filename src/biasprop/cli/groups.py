@@ -2,9 +2,10 @@
 
 import inspect
 from collections.abc import Callable
+from copy import copy
 from dataclasses import is_dataclass
 from functools import wraps
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar, get_args
 
 __all__ = ["with_groups"]
 
@@ -23,7 +24,8 @@ def with_groups(command: Callable[..., T]) -> Callable[..., T]:
     spelled: list[inspect.Parameter] = []
     for parameter in _parameters(command):
         if is_dataclass(parameter.annotation) and isinstance(parameter.annotation, type):
-            fields = _parameters(parameter.annotation)
+            title = (parameter.annotation.__doc__ or "").split(".")[0]
+            fields = [_in_panel(field, title) for field in _parameters(parameter.annotation)]
             groups[parameter.name] = parameter.annotation, [field.name for field in fields]
             spelled += fields
         else:
@@ -41,6 +43,14 @@ def with_groups(command: Callable[..., T]) -> Callable[..., T]:
     grouped.__signature__ = inspect.Signature(spelled)  # type: ignore[attr-defined]
     grouped.__annotations__ = {parameter.name: parameter.annotation for parameter in spelled}
     return grouped
+
+
+def _in_panel(parameter: inspect.Parameter, title: str) -> inspect.Parameter:
+    """An option of a group, shown under the group's first sentence."""
+    kind, option, *others = get_args(parameter.annotation)
+    option = copy(option)
+    option.rich_help_panel = title
+    return parameter.replace(annotation=Annotated[kind, option, *others])
 
 
 def _parameters(of: Callable[..., Any]) -> list[inspect.Parameter]:

@@ -28,6 +28,7 @@ from .screen import shown
 __all__ = [
     "BatchSize",
     "ClassNames",
+    "DataSet",
     "Device",
     "Inputs",
     "InputsOrTexts",
@@ -43,6 +44,7 @@ __all__ = [
 INPUTS = "Images or folders of images, .npy/.npz arrays, .csv/.parquet tables"
 
 Inputs = Annotated[list[Path], Argument(help=f"{INPUTS}.")]
+DataSet = Annotated[list[Path], Argument(help=f"{INPUTS}, .txt files, folders of Hugging Face's data sets.")]
 InputsOrTexts = Annotated[list[Path] | None, Argument(help=f"{INPUTS}, .txt files with a text a line.")]
 Texts = Annotated[list[str] | None, Option("--text", help="A text to explain (repeat for more); with --model hf:...")]
 Mode = Annotated[str, Option(help="The linear model of smooth operations: frozen, tangent (the gradient) or half.")]

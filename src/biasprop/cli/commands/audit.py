@@ -25,7 +25,9 @@ __all__ = ["audit", "register"]
 
 def register(app: Typer) -> None:
     """Add the subcommand."""
-    app.command()(audit)
+    app.command(
+        epilog="Example: biasprop audit validation/ --model torchvision:resnet50 --classes imagenet_classes.txt"
+    )(audit)
 
 
 @with_groups

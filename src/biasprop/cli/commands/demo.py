@@ -30,7 +30,7 @@ EPOCHS = 30
 
 def register(app: Typer) -> None:
     """Add the subcommand."""
-    app.command()(demo)
+    app.command(epilog="Example: biasprop demo")(demo)
 
 
 @dataclass

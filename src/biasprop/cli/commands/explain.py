@@ -56,7 +56,9 @@ LINES = 20  # so many inputs are printed one by one; summary.json has all
 
 def register(app: Typer) -> None:
     """Add the subcommand."""
-    app.command()(explain)
+    app.command(
+        epilog="Example: biasprop explain photos/ --model torchvision:resnet50 --classes imagenet_classes.txt --html"
+    )(explain)
 
 
 @with_groups

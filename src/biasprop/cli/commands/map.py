@@ -11,7 +11,7 @@ from ...loading import Classes
 from ...modes import DEFAULT, Linearization
 from ..groups import with_groups
 from ..networks import Made
-from ..options import BatchSize, ClassNames, Inputs, Mode, ModelOptions, PoolOptions, ReadingOptions, target_of
+from ..options import BatchSize, ClassNames, DataSet, Mode, ModelOptions, PoolOptions, ReadingOptions, target_of
 from ..outputs import Sources
 from ..screen import say
 
@@ -20,12 +20,12 @@ __all__ = ["map_", "register"]
 
 def register(app: Typer) -> None:
     """Add the subcommand."""
-    app.command("map")(map_)
+    app.command("map", epilog="Example: biasprop map photos/ --model torchvision:resnet50 --out maps --terms")(map_)
 
 
 @with_groups
 def map_(
-    data: Inputs,
+    data: DataSet,
     network: ModelOptions,
     *,
     output: Annotated[Path, Option("--output", "--out", "-o", help="Folder; the same command goes on in it.")],

@@ -16,7 +16,7 @@ __all__ = ["register", "summarize"]
 
 def register(app: Typer) -> None:
     """Add the subcommand."""
-    app.command()(summarize)
+    app.command(epilog="Example: biasprop summarize maps --by label")(summarize)
 
 
 def summarize(

@@ -27,8 +27,8 @@ Shape = Annotated[str, Option(help="Shape of one input, e.g. 3,224,224 or 18; it
 def register(app: Typer) -> None:
     """Add the subcommand, which has two of its own."""
     xdnn = Typer(help="Networks without a bias: check that it is gone, or make a copy without.", no_args_is_help=True)
-    xdnn.command()(check)
-    xdnn.command()(convert)
+    xdnn.command(epilog="Example: biasprop xdnn check --model mypackage:net --shape 3,32,32")(check)
+    xdnn.command(epilog="Example: biasprop xdnn convert free.safetensors --model torchvision:resnet18")(convert)
     app.add_typer(xdnn, name="xdnn")
 
 
