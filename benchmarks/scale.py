@@ -122,6 +122,7 @@ def draw(rows: list[dict[str, Any]], held: list[tuple[float, float]], path: Path
     drawn = bars.bar([row["engine"] for row in rows], [row["seconds"] for row in rows], color="#01665e")
     bars.bar_label(drawn, [f"{row['seconds']:.0f} s, {row['seconds'] / rows[0]['seconds']:.2f}" for row in rows])
     bars.set_ylabel(f"seconds for {rows[0]['examples']} photos of 224 px")
+    bars.margins(y=0.12)
     bars.set_title("SqueezeNet 1.1, two cores, from start to end")
     if held:
         lines.plot([seconds for seconds, _ in held], [mib for _, mib in held])
