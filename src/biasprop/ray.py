@@ -69,14 +69,14 @@ class Explain:
         """Explain a batch, ``{column: (N, ...)}``.
 
         Returns:
-            ``id`` (of the column ``id``, or the row's number), ``target``, the float64 columns ``output``, ``bias``,
-            ``unattributed``, ``completeness_error`` and ``probability``, the maps ``attribution`` and
-            ``bias_attribution`` ``(N, ...)`` (objects where examples differ in shape), ``tokens`` of texts,
+            ``id`` (of the column ``id``, else ``path``, else the row's number), ``target``, the float64 columns
+            ``output``, ``bias``, ``unattributed``, ``completeness_error`` and ``probability``, the maps ``attribution``
+            and ``bias_attribution`` ``(N, ...)`` (objects where examples differ in shape), ``tokens`` of texts,
             ``source_names`` and ``source_amounts`` ``(N, sources)``, and ``error``: why a row could not be explained,
             else empty; its numbers are NaN. Rows are in the order of the batch.
         """
         size = max(map(len, batch.values()), default=0)
-        ids = [str(one) for one in batch.get("id", np.arange(size))]
+        ids = [str(one) for one in batch.get("id", batch.get("path", np.arange(size)))]
         numbered = {**batch, "id": np.arange(size)}
         return _together(self.explain(numbered), ids)
 

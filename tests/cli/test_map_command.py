@@ -52,6 +52,18 @@ def test_tables_and_texts(folder, run):
     assert biasprop.Attributions("texts").to_pandas().tokens[1].tolist() == ["[CLS]", "dull", "[SEP]"]
 
 
+def test_a_data_set_of_hugging_face(folder, run):
+    datasets = pytest.importorskip("datasets")
+    pixels = np.random.default_rng(0).integers(0, 255, (3, 20, 24, 3), dtype=np.uint8)
+    table = {"image": [Image.fromarray(one) for one in pixels], "label": [0, 1, 0]}
+    datasets.Dataset.from_dict(table).save_to_disk(folder / "saved")
+    for act in (("map", "saved", *MAP, "--out", "out"), ("audit", "saved", *MAP, "-o", "audited")):
+        status, out, err = run(*act)
+        assert status == 0, err
+    assert "3 examples" in run("map", "saved", *MAP, "--out", "out")[1]
+    assert "3 examples" in (folder / "audited" / "audit.json").read_text() or "3 examples" in out
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -14,6 +14,7 @@ from children import kill, started
 from datasets_of import Digits, images_net, photo_net
 from folders import classifier, wordpiece
 from PIL import Image
+from torch import nn
 
 import biasprop
 from biasprop import FileError, InputError, TargetError
@@ -83,6 +84,10 @@ def test_pandas_polars_and_arrow_read_the_files_without_us(tmp_path, data):
     assert str(table.schema.field("attribution").type) == "list<element: halffloat>"
     pandas = pytest.importorskip("pandas")
     assert len(pandas.read_parquet(folder)) == 9
+    polars = pytest.importorskip("polars")
+    assert polars.scan_parquet(folder / "*.parquet").select("output").collect().height == 9
+    duckdb = pytest.importorskip("duckdb")
+    assert duckdb.sql(f"select count(*) from '{folder}/*.parquet'").fetchall() == [(9,)]
     whole = run(Digits(data, 9), images_net(), tmp_path / "float").to_pandas()
     np.testing.assert_allclose(
         np.stack(found.to_pandas().attribution), np.stack(whole.attribution), rtol=2e-3, atol=1e-4
@@ -184,6 +189,30 @@ def test_what_was_added_is_taken_up_and_nothing_done_again(tmp_path, data):
     found = run(Watched(data, 20), net, tmp_path / "out", batch_size=3)
     assert sorted(set(asked)) == [0, *range(10, 20)]  # the first, to see what kind they are
     assert same(found, run(Watched(data, 20), net, tmp_path / "whole", batch_size=3))
+
+
+def test_what_comes_in_front_may_have_another_shape(tmp_path):
+    for name, size in (("b", (40, 50)), ("c", (40, 50))):
+        Image.new("RGB", size, (90, 9, 9)).save(tmp_path / f"{name}.png")
+    how = {"preparation": Preparation(resize=0, crop=0), "map_size": 8}
+    net = nn.Sequential(nn.Conv2d(3, 4, 5), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3))
+    assert len(run(tmp_path, net, tmp_path / "out", **how)) == 2
+    Image.new("RGB", (30, 30), (9, 90, 9)).save(tmp_path / "a.png")
+    found = run(tmp_path, net, tmp_path / "out", **how).to_pandas()
+    assert found.id.tolist() == ["a.png", "b.png", "c.png"]
+
+
+def test_an_example_that_is_given_twice_is_refused(tmp_path):
+    Image.new("RGB", (32, 32)).save(tmp_path / "a.png")
+    with pytest.raises(InputError, match=r"Two examples have the id 'a.png'"):
+        run([tmp_path / "a.png", tmp_path / "a.png"], photo_net(), tmp_path / "out", preparation=PHOTOS)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_models_of_other_types(tmp_path, data, dtype):
+    found = run(Digits(data, 3), images_net().to(dtype), tmp_path / "out", batch_size=1).to_pandas()
+    wanted = run(Digits(data, 3), images_net(), tmp_path / "wanted").to_pandas()
+    np.testing.assert_allclose(found.output, wanted.output, rtol=0.1 if dtype == torch.bfloat16 else 1e-5, atol=0.02)
 
 
 @pytest.mark.parametrize(
@@ -319,14 +348,21 @@ def _arrow_schema(path):
     pyarrow.parquet.write_table(pyarrow.parquet.read_table(path), path)
 
 
-def _other_lengths(path):
-    import pyarrow as pa
+def _set(name, *values):
+    """A column of other values."""
 
-    table = pyarrow.parquet.read_table(path)
-    k = table.schema.get_field_index("shape")
-    field = table.schema.field(k)
-    table = table.set_column(k, field, pa.array([[999, 999]] * len(table), field.type))
-    pyarrow.parquet.write_table(table, path, store_schema=False)
+    def harm(path):
+        import pyarrow as pa
+
+        table = pyarrow.parquet.read_table(path)
+        k = table.schema.get_field_index(name)
+        field = table.schema.field(k)
+        table = table.set_column(
+            k, field, pa.array([*values, *table.column(name).to_pylist()[len(values) :]], field.type)
+        )
+        pyarrow.parquet.write_table(table, path, store_schema=False)
+
+    return harm
 
 
 def _linked(path):
@@ -342,7 +378,16 @@ def _linked(path):
         (lambda path: path.write_bytes(b""), "no file that biasprop wrote"),
         (_other_columns, "its columns are not those of the manifest"),
         (_arrow_schema, "carries a schema of Arrow"),
-        (_other_lengths, "of shape .999, 999. has"),
+        (_set("shape", [999, 999]), "attribution of shape .999, 999. has 784 numbers"),
+        (_set("shape", [-28, -28]), "attribution of shape .-28, -28. has"),
+        (_set("shape", [28, None]), "attribution of shape .28, None. has"),
+        (_set("shape", None), "attribution of shape None has"),
+        (_set("bias_attribution", [1.0]), "bias_attribution of shape .28, 28. has 1 numbers"),
+        (_set("attribution", [None] * 784), "its attribution has gaps"),
+        (_set("output", float("nan")), "a row has no output"),
+        (_set("output", float("inf")), "a row has no output"),
+        (_set("bias", None), "a row has no bias"),
+        (_set("sources", [None]), "its sources has gaps"),
         (
             lambda path: (
                 path.with_suffix(".x").write_bytes(path.read_bytes())

@@ -151,12 +151,46 @@ assert row["error"] == "" and row["target"] == one.target[0]
 assert np.allclose(row["attribution"], one.map(2)[0], rtol=1e-3, atol=1e-5)
 assert np.allclose(row["source_amounts"], one.sources.amounts[0], rtol=1e-3, atol=1e-5)
 assert list(row["source_names"]) == one.sources.names
+
+from PIL import Image
+folder.joinpath("photos").mkdir()
+for k in range(3):
+    pixels = np.random.default_rng(k).integers(0, 255, (32, 32, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(folder / "photos" / f"{k}.png")
+how = biasprop.loading.Preparation(resize=32, crop=32)
+read = ray.data.read_images(str(folder / "photos"), include_paths=True)
+rows = read.map_batches(
+    Explain,
+    fn_constructor_kwargs={"model": photo_net, "column": "image", "preparation": how},
+    compute=ray.data.ActorPoolStrategy(size=1),
+    batch_size=2,
+).take_all()
+found = biasprop.attribute(folder / "photos", photo_net, folder / "photo maps", preparation=how, progress=False)
+frame = found.to_pandas().set_index("id")
+for row in rows:
+    assert np.isclose(row["output"], frame.loc[Path(row["id"]).name].output)
+assert len(rows) == 3
+
+from biasprop import InputError
+twice = ray.data.from_items([{"id": "a", "x": digits[k][0].numpy()} for k in range(2)])
+for act in (
+    lambda: biasprop.attribute(twice, images_net(), folder / "twice", engine="ray", progress=False),
+    lambda: biasprop.audit(images_net(), twice, progress=False),
+    lambda: biasprop.audit(images_net(), twice, progress=False, engine="ray"),
+):
+    try:
+        act()
+    except InputError as error:
+        print(error)
 print("explained")
 """
 
 
 def test_explain_inside_a_pipeline(tmp_path, data):
-    assert "explained" in script(EXPLAIN, tmp_path, data)
+    said = script(EXPLAIN, tmp_path, data)
+    assert "explained" in said
+    assert "Two examples have the id 'a'" in said
+    assert said.count("An audit reads its data by position") == 2
 
 
 AUDIT = """

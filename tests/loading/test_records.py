@@ -12,7 +12,7 @@ from biasprop.errors import FileError
 from biasprop.loading import Preparation, record_item
 
 HOW = Preparation(resize=0, crop=0, mean=(0.0,), std=(1.0,))
-PIXELS = np.random.default_rng(0).integers(0, 255, (5, 4, 3), dtype=np.uint8)
+PIXELS = np.random.default_rng(0).integers(0, 255, (5, 6, 3), dtype=np.uint8)
 CHANNELS = torch.from_numpy(PIXELS.transpose(2, 0, 1) / np.float32(255))
 
 
@@ -28,11 +28,12 @@ def encoded():
         CHANNELS,
         PIXELS,
         torch.from_numpy(PIXELS),
+        torch.from_numpy(PIXELS.transpose(2, 0, 1).copy()),
         Image.fromarray(PIXELS),
         encoded(),
         {"bytes": encoded(), "path": None},
     ],
-    ids=["tensor", "array", "uint8 tensor", "pillow", "bytes", "bytes of Hugging Face"],
+    ids=["tensor", "array", "uint8 tensor", "channels in front", "pillow", "bytes", "bytes of Hugging Face"],
 )
 def test_images(value):
     for record in (value, (value, 3), {"image": value, "label": 3}, {"label": 3, "x": value}):
@@ -41,6 +42,19 @@ def test_images(value):
         item = record_item("7", record, HOW)
         torch.testing.assert_close(item.x, CHANNELS)
         assert item.label == (3 if record is not value and len(record) == 2 else None)
+
+
+def test_pixels_are_prepared_as_files_are(tmp_path):
+    how = Preparation(resize=6, crop=3)
+    (tmp_path / "a.png").write_bytes(encoded())
+    wanted = record_item("7", tmp_path / "a.png", how).x
+    assert wanted.shape == (3, 3, 3)
+    for value in (PIXELS, torch.from_numpy(PIXELS), torch.from_numpy(PIXELS.transpose(2, 0, 1).copy())):
+        torch.testing.assert_close(record_item("7", value, how).x, wanted)
+    grey = PIXELS[..., 0]
+    wanted = record_item("7", Image.fromarray(grey), how).x
+    for value in (grey, grey[..., None], torch.from_numpy(grey)[None]):
+        torch.testing.assert_close(record_item("7", value, how).x, wanted)
 
 
 def test_paths(tmp_path):

@@ -41,6 +41,16 @@ def test_folders_of_images(photos):
     assert set(ids) < {source_of([photos.with_name("moved")], HOW).id(k) for k in range(5)}
 
 
+def test_files_of_one_name_in_several_folders_have_ids_of_their_own(photos, tmp_path):
+    source = source_of([photos / "cat" / "1.png", photos / "dog" / "1.png"], HOW)
+    assert [source.id(k) for k in range(2)] == ["cat/1.png", "dog/1.png"]
+    np.save(tmp_path / "a.npy", np.zeros((1, 2)))
+    source = source_of([tmp_path / "a.npy", photos / "cat", photos / "dog", photos / "dog" / "1.png"], HOW)
+    assert [source.id(k) for k in (0, 1, 4)] == ["a.npy#0", "photos/cat/1.png", "photos/dog/1.png"]
+    assert source.name.startswith(f"4 files and folders in {tmp_path.name} (")
+    assert source.name != source_of([tmp_path / "a.npy", photos, photos / "cat", photos / "dog"], HOW).name
+
+
 def test_rows_keep_their_ids_whatever_is_selected(tmp_path):
     np.save(tmp_path / "a.npy", np.arange(12.0).reshape(6, 2))
     few = source_of(tmp_path / "a.npy", Preparation(rows=slice(2, 4)))

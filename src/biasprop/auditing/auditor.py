@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset, SequentialSampler, default_collate
 
 from ..attribution import Explainer
-from ..engines import Engine, Pool, blocks_of, run
+from ..engines import Engine, Pool, blocks_of, is_ray_dataset, run
 from ..errors import InputError
 from ..files import locked
 from ..loading import Preparation, Source, source_of
@@ -88,6 +88,11 @@ def audit(
         EngineError: a worker failed.
         BiaspropError: the model cannot be explained; see `explain`.
     """
+    if is_ray_dataset(loader):
+        raise InputError(
+            "An audit reads its data by position, which a Ray data set does not offer: give a "
+            "torch.utils.data.Dataset of (x, label); engine='ray' shares it among workers."
+        )
     explainer = model if isinstance(model, Explainer) else Explainer(model)
     pool = Pool(engine, workers, gpus)
     if pool.engine == "ray":

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import FileError
+from ..errors import FileError, InputError
 from ..files import make_folder
 from .manifest import Manifest
 from .tables import error_schema, errors_of, opened, read_rows, schema_of, table_of, write_table
@@ -131,9 +131,18 @@ class Writer:
         self.rows: list[Rows] = []
         self.errors: list[tuple[str, str]] = []
         self.count, self.bytes, self.written = 0, 0, time.monotonic()
+        self.seen: set[bytes] = set()
 
     def add(self, found: Found) -> None:
-        """What came of a block; written when there is enough for a file, or it has waited."""
+        """What came of a block; written when there is enough for a file, or it has waited.
+
+        Raises:
+            InputError: an example has the id of another.
+        """
+        for one in (*(name for some in found.rows for name in some.ids), *(name for name, _ in found.errors)):
+            if _digest(one) in self.seen:
+                raise InputError(f"Two examples have the id {one!r}: ids must tell them apart; give each file once.")
+            self.seen.add(_digest(one))
         self.rows += found.rows
         self.errors += found.errors
         self.count += sum(len(some.ids) for some in found.rows) + len(found.errors)

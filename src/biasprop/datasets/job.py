@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from ..attribution import Explainer
 from ..engines import Engine, Pool, blocks_of, is_ray_dataset, run
 from ..errors import InputError, TargetError
 from ..files import locked, make_folder
-from ..loading import Classes, Encoder, Example, Preparation, RowSource, Source, source_of
+from ..loading import Classes, Encoder, Example, Item, Preparation, RowSource, Source, source_of
 from ..modes import DEFAULT, Linearization
 from ..progress import counting
 from ..rules import Rule, name_of
@@ -43,7 +42,7 @@ class Job:
         batch_size: examples that the model takes at once.
         strict: whether a bad record stops the job.
         retry: whether those that could not be explained are tried again.
-        progress: whether a bar is shown, on a terminal.
+        progress: whether it is shown how far it is.
     """
 
     model: Model
@@ -70,7 +69,7 @@ class Job:
 
     def _run(self, folder: Folder) -> None:
         source = self._source(folder.path)
-        folder.begin(self._manifest(source))
+        folder.begin(self._manifest(source, folder.manifest().example["shape"] if folder.exists else None))
         if self.retry:
             folder.forget_errors()
         done = folder.done()
@@ -108,20 +107,24 @@ class Job:
             return RowSource(self.preparation, "id", self.classes or Classes())
         return source_of(self.data, self.preparation, self.classes, skip)
 
-    def _manifest(self, source: Source) -> Manifest:
-        """What the job is, once the network has been captured for a first example: nothing starts that cannot work."""
+    def _manifest(self, source: Source, shape: list[int] | None) -> Manifest:
+        """What the job is, once the network has been captured for an example: nothing starts that cannot work.
+
+        ``shape``: of the example that the job began with, which need no longer be the first.
+        """
         model, encoder = self.model.made("cpu" if self.pool.engine == "ray" else None)
         source = source.encoded(encoder)
         first = self._first(source)
         assert first.item is not None
         explainer = Explainer(model, self.asked.linearization, check="once")
-        x = _alike(first.item.x, explainer, first.item.text is not None, encoder)
+        shape = list(first.item.x.shape) if shape is None else shape
+        x = _alike(first.item, shape, explainer, encoder)
         return Manifest(
             version=__version__,
             network=explainer.fingerprint(x),
             data=source.name,
             settings=self._settings(explainer, encoder),
-            example={"shape": list(first.item.x.shape), "text": first.item.text is not None},
+            example={"shape": shape, "text": first.item.text is not None},
             features=first.item.feature_names,
             classes=source.classes,
         )
@@ -213,7 +216,7 @@ def attribute(
         workers, gpus: of Ray, how many (default: one for each CPU, or share of a GPU), and GPUs of each, or a fraction.
         strict: stop at the first example that cannot be explained; else it goes into a table of errors.
         retry: try those again.
-        progress: show a bar, on a terminal.
+        progress: show how far it is.
 
     Returns:
         The `Attributions` in the folder.
@@ -231,13 +234,13 @@ def attribute(
     return Job(made, dataset, asked, how, names, pool, batch_size, strict, retry, progress).run(Path(out))
 
 
-def _alike(x: Tensor, explainer: Explainer, text: bool, encoder: Encoder | None) -> Any:
+def _alike(item: Item, shape: Sequence[int], explainer: Explainer, encoder: Encoder | None) -> Any:
     """An example that is the same whatever the data begin with, but for its shape."""
     parameter = next(explainer.model.parameters(), torch.empty(0))
-    if text and encoder is not None:
-        ids = torch.ones(1, 2, dtype=torch.long)
+    if item.text is not None and encoder is not None:
+        ids = torch.ones(1, 2, dtype=torch.long, device=parameter.device)
         return {name: ids.clone() for name in encoder.batch(["a"])}
-    return torch.zeros(1, *x.shape).to(parameter.device, parameter.dtype if x.is_floating_point() else x.dtype)
+    return torch.zeros(1, *shape).to(parameter.device, parameter.dtype if item.x.is_floating_point() else item.x.dtype)
 
 
 def _target(target: Any) -> Any:

@@ -180,13 +180,28 @@ def read_rows(path: Path, schema: "pa.Schema", columns: Sequence[str] | None = N
 
 
 def _require_fitting(table: "pa.Table") -> None:
-    """Ids that are there, and attributions as long as their shapes say."""
-    names = table.column_names
-    if "id" in names and table.column("id").null_count:
-        raise ValueError("a row has no id")
-    if {"attribution", "shape"} <= set(names):
-        compute = require("pyarrow.compute", "parquet")
-        lengths = compute.list_value_length(table.column("attribution")).to_pylist()
-        for length, shape in zip(lengths, table.column("shape").to_pylist(), strict=True):
-            if length != (None if shape is None else math.prod(shape)):
-                raise ValueError(f"an attribution of shape {shape} has {length} numbers")
+    """Ids and numbers that are there, and lists as long as their shapes say."""
+    compute = require("pyarrow.compute", "parquet")
+    names = set(table.column_names)
+    for name in names & {"id", "output", "bias", "unattributed"}:
+        column = table.column(name)
+        if column.null_count or (name != "id" and not compute.all(compute.is_finite(column)).as_py()):
+            raise ValueError(f"a row has no {name}")
+    for name in names & {"attribution", "bias_attribution", "tokens", "sources"}:
+        values = table.column(name).combine_chunks().flatten()
+        if values.null_count or (name == "sources" and any(values.field(k).null_count for k in range(2))):
+            raise ValueError(f"its {name} has gaps")
+    if "shape" not in names:
+        return
+    shapes = table.column("shape").to_pylist()
+    for name in names & {"attribution", "bias_attribution", "tokens"}:
+        lengths = compute.list_value_length(table.column(name)).to_pylist()
+        for length, shape in zip(lengths, shapes, strict=True):
+            fits = shape is None if length is None else shape is not None and length == _size(shape)
+            if not fits and not (name == "tokens" and length is None):
+                raise ValueError(f"{name} of shape {shape} has {length} numbers")
+
+
+def _size(shape: Sequence[int | None]) -> int:
+    """How many numbers there are; -1 where it is no shape."""
+    return math.prod(side or 0 for side in shape) if all(side is not None and side > 0 for side in shape) else -1

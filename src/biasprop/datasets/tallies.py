@@ -1,4 +1,4 @@
-"""Sums over many examples, class by class, taken up a table at a time: memory does not grow with the data set."""
+"""Sums over many examples, class by class, taken up a table at a time; of each example one number is kept, b / f."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 __all__ = ["NO_CLASS", "Tally", "add_table"]
+
+SHAPES = 4
+"""Maps of so many shapes are summed for a class; where each photo has a size of its own, there is no mean to show."""
 
 NO_CLASS = -1
 """Of examples whose output has no index, or whose label is not known."""
@@ -45,7 +48,7 @@ class Tally:
         return float(np.median(values)) if len(values) else float("nan")
 
     def map(self) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
-        """Mean of ``w * x + beta`` and of ``beta``, of the shape that most examples have."""
+        """Mean of ``w * x + beta`` and of ``beta``, of the commonest of the first `SHAPES` shapes."""
         if not self.maps:
             return None
         count, whole, bias = max(self.maps.values(), key=lambda found: found[0])
@@ -101,6 +104,8 @@ def _add_maps(table: "pa.Table", tally: Tally) -> None:
         if tokens[k] is not None:
             for token, value in zip(tokens[k], whole[k], strict=True):
                 tally.tokens[token] = tally.tokens.get(token, 0.0) + float(value)
+            continue
+        if tuple(shape) not in tally.maps and len(tally.maps) == SHAPES:
             continue
         count, first, second = tally.maps.get(tuple(shape), (0, np.zeros(shape), np.zeros(shape)))
         tally.maps[tuple(shape)] = count + 1, first + whole[k].reshape(shape), second + bias[k].reshape(shape)

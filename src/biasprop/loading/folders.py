@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ..errors import FileError
 
-__all__ = ["files_of", "images_below", "is_image"]
+__all__ = ["files_of", "images_below", "is_image", "is_saved"]
 
 IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm")
 
@@ -29,7 +29,7 @@ def images_below(folder: Path, skip: Path | None = None) -> list[Path]:
 
 
 def files_of(inputs: Sequence[Path], skip: Path | None = None) -> list[Path]:
-    """The files themselves, and the images of folders but not what lies in ``skip``.
+    """The files themselves, and of folders the images, or the data set of Hugging Face; not what lies in ``skip``.
 
     Raises:
         FileError: a path does not exist, or a folder holds no image.
@@ -37,7 +37,7 @@ def files_of(inputs: Sequence[Path], skip: Path | None = None) -> list[Path]:
     found: list[Path] = []
     for path in inputs:
         if os.path.isdir(path):
-            inside = images_below(path, skip)
+            inside = sorted(path.iterdir()) if is_saved(path) else images_below(path, skip)
             if not inside:
                 raise FileError(f"The folder {path} holds no image ({', '.join(IMAGES)}).")
             found += inside
@@ -46,6 +46,11 @@ def files_of(inputs: Sequence[Path], skip: Path | None = None) -> list[Path]:
         else:
             raise FileError(f"There is no file or folder {path}.")
     return found
+
+
+def is_saved(path: Path) -> bool:
+    """Whether it is a folder that ``datasets.Dataset.save_to_disk`` wrote, or that of a ``DatasetDict``."""
+    return (path / "state.json").is_file() or (path / "dataset_dict.json").is_file()
 
 
 def _within(path: Path, folder: Path | None) -> bool:

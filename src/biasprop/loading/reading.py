@@ -1,5 +1,6 @@
 """Every example of files and folders, in order, whatever kind they are: one line here for a further kind."""
 
+import os
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -72,14 +73,18 @@ class Files(Sequence[Item]):
         file = bisect_right(self.ends, index)
         return self.paths[file], index - (self.ends[file - 1] if file else 0)
 
+    @cached_property
+    def base(self) -> Path:
+        """What ids are relative to: the one folder that is given, or else what all inputs lie in."""
+        paths = [Path(os.path.abspath(path)) for path in self.inputs]
+        alone = len(paths) == 1 and paths[0].is_dir()
+        return paths[0] if alone else Path(os.path.commonpath([path.parent for path in paths]))
+
     def id(self, index: int) -> str:
-        """What tells an example from the others wherever the data lie: its path below the input, and its row."""
+        """What tells an example from the others wherever the data lie: its path below `base`, and its row."""
         path, place = self.place(index)
         rows = getattr(self._opened(path), "rows", None)
-        below = next((folder for folder in self.inputs if folder in path.parents), path.parent)
-        name = path.relative_to(below).as_posix()
-        if len(self.inputs) > 1 and below in self.inputs:
-            name = f"{below.name}/{name}"
+        name = Path(os.path.abspath(path)).relative_to(self.base).as_posix()
         name = name.encode("utf-8", "backslashreplace").decode()  # of names that are not Unicode
         return name if rows is None else f"{name}#{rows[place]}"
 

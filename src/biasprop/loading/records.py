@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ..errors import InputError
+from ..extras import require
 from .arrays import as_tensor
 from .images import picture_item, pixels, read_image
 from .items import Item, Preparation, as_label, refuse_larger
@@ -35,9 +36,10 @@ def record_item(name: str, record: Any, preparation: Preparation) -> Item:
     Args:
         name: what it is called.
         record: a mapping by column, ``(x, label)``, or ``x`` alone. ``x`` is a tensor, a NumPy array, a list of
-            numbers, an image of Pillow, the bytes of an image file (also ``{"bytes": ...}``, as data sets of Hugging
-            Face hold it), a path, or a text. A mapping without a column of these is a row of a table: its numbers are
-            features.
+            numbers, a path, a text, or an image: of Pillow, the bytes of a file (also ``{"bytes": ...}``, as data
+            sets of Hugging Face hold it), or pixels of uint8. Images are resized, cropped and normalised; tensors of
+            floating point are taken as they are. A mapping without a column of these is a row of a table: its numbers
+            are features.
         preparation: which column is meant, and how images and texts are prepared.
 
     Raises:
@@ -82,17 +84,37 @@ def _item(name: str, where: Path, column: str, value: Any, preparation: Preparat
         return text_item(name, where, str(value), preparation, name)
     if isinstance(value, os.PathLike):
         return replace(read_image(Path(value), preparation), name=name)
-    if isinstance(value, Tensor):
-        x = value if value.is_floating_point() else torch.as_tensor(as_tensor(value.numpy(), preparation)[0])
-        return Item(name, where, _checked(name, x))
+    if isinstance(value, Tensor) and value.is_floating_point():
+        return Item(name, where, _checked(name, value))
     if hasattr(value, "convert") and hasattr(value, "resize"):  # an image of Pillow
         return pixels(name, where, value, preparation)
+    picture = _picture(value)
+    if picture is not None:
+        return pixels(name, where, require("PIL.Image", "cli").fromarray(picture), preparation)
     return _numbers(name, where, value, preparation)
+
+
+def _picture(value: Any) -> NDArray[np.uint8] | None:
+    """Pixels as Pillow takes them, ``(H, W)`` or ``(H, W, C)``; a tensor may have its channels in front."""
+    if not isinstance(value, Tensor | np.ndarray) or str(value.dtype).removeprefix("torch.") != "uint8":
+        return None
+    array = np.asarray(value)
+    if (
+        array.ndim == 3
+        and isinstance(value, Tensor)
+        and array.shape[0] in (1, 3, 4)
+        and array.shape[2] not in (1, 3, 4)
+    ):
+        array = array.transpose(1, 2, 0)
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[..., 0]
+    fits = array.size and (array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4)))
+    return np.ascontiguousarray(array) if fits else None
 
 
 def _numbers(name: str, where: Path, value: Any, preparation: Preparation) -> Item:
     try:
-        array = np.asarray(value if isinstance(value, np.ndarray | Sequence) else [value])
+        array = np.asarray(value if isinstance(value, np.ndarray | Tensor | Sequence) else [value])
         if array.dtype == object:  # rows of lists, as tables of Arrow give them
             array = np.array(array.tolist())
         if array.dtype.kind not in "fiub" or array.size == 0:

@@ -1,5 +1,6 @@
 """Data sets by position: what a worker anywhere can read on its own, example by example, bad ones told from good."""
 
+import hashlib
 import os
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -11,6 +12,7 @@ from ..errors import BiaspropError, FileError, InputError
 from ..extras import require
 from .classes import Classes
 from .encoder import Encoder
+from .folders import is_saved
 from .items import Item, Preparation
 from .reading import Files, read
 from .records import record_item
@@ -67,8 +69,12 @@ class FileSource:
 
     @property
     def name(self) -> str:
-        """The names of the inputs."""
-        return ", ".join(Path(os.path.abspath(path)).name for path in self.files.inputs)
+        """The names of the inputs; of more than three, their number and a digest."""
+        names = [Path(os.path.abspath(path)).name for path in self.files.inputs]
+        if len(names) <= 3:
+            return ", ".join(names)
+        digest = hashlib.sha256("\0".join(names).encode("utf-8", "surrogateescape")).hexdigest()[:8]
+        return f"{len(names)} files and folders in {self.files.base.name} ({digest})"
 
     @property
     def classes(self) -> list[str]:
@@ -205,7 +211,7 @@ def source_of(data: Any, preparation: Preparation, classes: Classes | None = Non
 
 
 def _of_paths(paths: list[Path], preparation: Preparation, classes: Classes | None, skip: Path | None) -> Source:
-    saved = [path for path in paths if (path / "state.json").is_file() or (path / "dataset_dict.json").is_file()]
+    saved = [path for path in paths if is_saved(path)]
     if not saved:
         names = Classes.of_folders(paths, skip) if classes is None else classes
         return FileSource(read(paths, preparation, skip), names)
