@@ -8,7 +8,7 @@ from torch import nn
 
 import biasprop
 from biasprop import InputError
-from biasprop.report import draw
+from biasprop.report import draw, source_name
 
 pytestmark = pytest.mark.usefixtures("nothing_left_open")
 
@@ -62,7 +62,7 @@ def test_the_target_is_named_with_its_probability(image):
     names = [f"class {i}" for i in range(9)]
     chosen = image.target[1]
     assert image.plot(1, classes=names).get_suptitle().startswith(f"class {chosen} {probability:.0f} %\n")
-    assert image.plot(1).get_suptitle().startswith(f"output {chosen}\n")
+    assert image.plot(1).get_suptitle().startswith(f"output {chosen} ({probability:.0f} %)\n")
     assert image.plot(1, title="mine", classes=names).get_suptitle().startswith("mine\nf(x)")
 
 
@@ -70,13 +70,70 @@ def _term(axis):
     return axis.get_title().partition(",")[0]
 
 
-def test_bars_are_the_features_by_size(table):
-    axis = table.plot(1).axes[0]
-    bars = [bar.get_width() for bar in axis.patches]
-    order = table.attribution[1].abs().argsort()
-    np.testing.assert_allclose(bars[:4], table.weight_attribution[1][order])
-    np.testing.assert_allclose(bars[4:], table.bias_attribution[1][order])
-    assert axis.get_title() == "all features"
+def test_the_label_is_said_where_it_is_another(image):
+    names = [f"class {i}" for i in range(9)]
+    chosen = image.target[1]
+    for label in (chosen, f"class {chosen}"):
+        assert "labelled" not in image.plot(1, classes=names, label=label).get_suptitle()
+    other = (chosen + 1) % 3
+    for label in (other, f"class {other}"):
+        assert f" %, labelled class {other}\n" in image.plot(1, classes=names, label=label).get_suptitle()
+
+
+def test_a_waterfall_goes_from_zero_to_the_output_the_largest_features_first(table):
+    axis = table.plot(1, feature_names=list("abcd")).axes[0]
+    order = table.attribution[1].abs().argsort(descending=True)
+    bars, w, beta, (total,) = ([*container] for container in axis.containers)
+    np.testing.assert_allclose([bar.get_width() for bar in bars], table.attribution[1][order])
+    np.testing.assert_allclose([bar.get_width() for bar in w], table.weight_attribution[1][order])
+    np.testing.assert_allclose([bar.get_width() for bar in beta], table.bias_attribution[1][order])
+    ends = np.cumsum([0, *table.attribution[1][order]])
+    np.testing.assert_allclose([bar.get_x() for bar in bars], ends[:-1])
+    np.testing.assert_allclose([total.get_x(), total.get_width(), ends[-1]], [0, table.output[1], table.output[1]])
+    labels = [label.get_text() for label in axis.get_yticklabels()]
+    assert [label[0] for label in labels[:4]] == ["abcd"[k] for k in order]
+    assert labels[4] == "f(x)"
+
+
+def test_a_waterfall_reaches_the_output_whatever_goes_elsewhere(pair):
+    padded = biasprop.explain(
+        randomise(nn.Sequential(nn.Unflatten(1, (1, 1, 4)), nn.ZeroPad2d(1), nn.Conv2d(1, 2, 3), nn.Flatten())),
+        torch.rand(1, 4),
+    )
+    wide = biasprop.explain(randomise(nn.Sequential(nn.Linear(50, 3))), torch.rand(1, 50))
+    cases = [
+        (pair.plot(), "other inputs"),
+        (wide.plot(), "30 others"),
+        (biasprop.explain(randomise(nn.Linear(3, 2)), torch.rand(1, 3), sources=[]).plot(), "withheld sources"),
+        (padded.plot(), None),
+    ]
+    for figure, said in cases:
+        bars, *_, (total,) = ([*container] for container in figure.axes[0].containers)
+        labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+        assert said is None or said in labels
+        assert sum(bar.get_width() for bar in bars) == pytest.approx(total.get_width())
+
+
+def test_panels_are_chosen(image, table):
+    row = image.plot(panels=("input", "w", "sum"))
+    assert [_term(axis) for axis in row.axes[:3]] == ["input", "w * x", "w * x + beta"]
+    assert len(image.plot(panels="sources").axes) == 1
+    assert table.plot(panels=["equation", "sources"]).axes[0].get_title() == "f(x) = w . x + b"
+    for panels in ("features", ("sum", "x"), ()):
+        with pytest.raises(InputError, match="panels must be some of 'beta', 'equation', 'input'"):
+            image.plot(panels=panels)
+
+
+def test_a_notebook_shows_it_without_pyplot(image):
+    formatter = pytest.importorskip("IPython.core.formatters").PNGFormatter()
+    assert formatter(image.plot())[:8] == b"\x89PNG\r\n\x1a\n"
+
+
+def test_sources_are_named_with_their_operation_where_the_path_is_a_number(image):
+    axis = next(axis for axis in image.plot().axes if axis.get_title() == "where b comes from")
+    labels = {label.get_text() for label in axis.get_yticklabels()}
+    assert "0 (conv2d)" in labels
+    assert source_name("features.3.squeeze", "conv2d") == "features.3.squeeze"
 
 
 def test_an_image_of_ones_own(image):

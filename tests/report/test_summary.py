@@ -21,7 +21,9 @@ def test_text(image, table):
     assert "w.x" in text
     assert all(name in text for name in NAMES)
     assert "complete to" in text
-    assert f"target {image.target[0]}:" in str(image)
+    assert f"output {image.target[0]} (" in str(image)
+    names = [f"class {k}" for k in range(9)]
+    assert f"class {image.target[0]} {100 * image.probability[0].item():.0f} %: f(x)" in image.summary(classes=names)
     assert repr(image) == "Explanation(3 examples, input (3, 3, 10, 12), rule='bias1')"
 
 

@@ -17,7 +17,7 @@ def test_what_is_done_with_several_targets(tmp_path):
     several.save(tmp_path / "several.safetensors")
     loaded = biasprop.load(tmp_path / "several.safetensors")
     assert_same(loaded.for_target(1), several.for_target(1))
-    assert "target 0" in str(several)
+    assert "output 0 (" in str(several)
     assert "0, target 1" in str(several.sources)
     with pytest.raises(biasprop.InputError, match="for_target"):
         several.plot()

@@ -222,6 +222,7 @@ class Explanation(Decomposition[X]):
         examples: int = 3,
         features: int = 5,
         tokenizer: Tokenizer | None = None,
+        classes: Sequence[str] | None = None,
     ) -> str:
         """A short readable text: ``f(x) = w.x + b``, the largest features or the tokens, the completeness error.
 
@@ -230,8 +231,9 @@ class Explanation(Decomposition[X]):
             examples: how many of the batch.
             features: how many of each, where they are no tokens.
             tokenizer: of a text: says how its tokens are written, which are otherwise given by their ids.
+            classes: names of the outputs; default: those that the model itself gives them.
         """
-        return summarize(self, feature_names, examples, features, tokenizer)
+        return summarize(self, feature_names, examples, features, tokenizer, classes)
 
     def __str__(self) -> str:
         return self.summary()

@@ -14,6 +14,7 @@ from torch.utils import _pytree as pytree
 from ..errors import InputError
 from ..graph import ONE_AT_A_TIME, Graph, Node, Weights, capture, ids_of, looked_up
 from ..kernels import Settings
+from ..loading import output_names
 from ..modes import DEFAULT, Linearization, modes_of, rewrite
 from ..operations import Operations
 from ..processes import require_threads
@@ -283,6 +284,7 @@ class Explainer:
             linearization=str(self.modes),
             ids=() if at else ids_of(graph, network[0], given.inputs, given.extras),
             handover=where,
+            classes=output_names(self.model),
             every_source=partial(self._sources, request) if where and not at else None,  # a cut has those above alone
         )
         require_complete(explanation)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..results import Decomposition
+from .naming import source_name
 from .style import BIAS, GREY, TOTAL, WEIGHT, open_frame, plain
 
 if TYPE_CHECKING:
@@ -24,8 +25,9 @@ def draw_equation(axis: "Axes", explanation: Decomposition[Any], example: int) -
 
 def draw_sources(axis: "Axes", explanation: Decomposition[Any], example: int, most: int = 8) -> None:
     """The largest bias sources."""
-    amounts = explanation.sources.amounts[example].tolist()
-    rows = sorted(zip(explanation.sources.names, amounts, strict=True), key=lambda row: -abs(row[1]))
+    sources = explanation.sources
+    names = map(source_name, sources.names, sources.operations)
+    rows = sorted(zip(names, sources.amounts[example].tolist(), strict=True), key=lambda row: -abs(row[1]))
     rest = sum(amount for _, amount in rows[most:])
     more = [(f"{len(rows) - most} others", rest)] if len(rows) > most else []
     axis.set_title("where b comes from" if rows else "no bias source")

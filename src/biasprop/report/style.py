@@ -1,5 +1,7 @@
 """What all pictures share: colours, text that is no formula, open frames; and matplotlib, when one is drawn."""
 
+import io
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +13,21 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["BIAS", "CELLS", "COLOURS", "GREY", "NAMES", "TOTAL", "WEIGHT", "Array", "figure_of", "open_frame", "plain"]
+__all__ = [
+    "BIAS",
+    "CELLS",
+    "COLOURS",
+    "GREY",
+    "MINUS",
+    "NAMES",
+    "PLUS",
+    "TOTAL",
+    "WEIGHT",
+    "Array",
+    "figure_of",
+    "open_frame",
+    "plain",
+]
 
 Array = NDArray[np.float64]
 
@@ -21,6 +37,9 @@ WEIGHT, BIAS, TOTAL, GREY = "#e08214", "#8073ac", "#01665e", "#555555"
 COLOURS = "RdBu_r"
 """Of maps and words: red adds to the output, blue takes away; symmetric about zero."""
 
+PLUS, MINUS = "#b2182b", "#2166ac"
+"""The same, of bars."""
+
 CELLS = 28
 """Patches along the longer side of a map, unless they are chosen."""
 
@@ -28,13 +47,25 @@ NAMES = ("w * x", "beta", "w * x + beta")
 
 
 def figure_of(**options: Any) -> "Figure":
-    """A figure that belongs to no window.
+    """A figure that belongs to no window, and that a notebook shows on its own.
 
     Raises:
         MissingExtra: matplotlib is not installed.
     """
-    figure: Figure = require("matplotlib.figure", "plot").Figure(**options)
+    figure: Figure = _shown(require("matplotlib.figure", "plot").Figure)(**options)
     return figure
+
+
+@cache
+def _shown(kind: Any) -> Any:
+    """Figures as pictures, also where no pyplot has told the notebook how to show them."""
+
+    def _repr_png_(figure: "Figure") -> bytes:
+        stream = io.BytesIO()
+        figure.savefig(stream, format="png", dpi=80)
+        return stream.getvalue()
+
+    return type("Figure", (kind,), {"_repr_png_": _repr_png_, "__module__": kind.__module__})
 
 
 def plain(text: str) -> str:

@@ -6,42 +6,11 @@ from typing import Any
 from torch import Tensor
 
 from ..results import Decomposition, Part, Tokenizer, in_patches, map_of, tokens_of
+from .naming import equation, feature_name, method_of, named_target
 from .style import CELLS
 from .token_table import token_table
 
-__all__ = ["equation", "feature_name", "method_of", "named_target", "summarize"]
-
-
-def equation(explanation: Decomposition[Any], example: int) -> str:
-    """``f(x) = 12.34 = w.x 1.60 + b 10.74 (b is 87 % of f)``."""
-    f, b = explanation.output[example].item(), explanation.bias[example].item()
-    past = explanation.bypassed[example].item()
-    share = f" (b is {100 * b / f:z.0f} % of f)" if f else ""
-    rest = f" + bypassed {past:.4g}" if past else ""
-    return f"f(x) = {f:.4g} = w.x {f - b - past:.4g} + b {b:.4g}{rest}{share}"
-
-
-def named_target(explanation: Decomposition[Any], example: int, classes: Sequence[str] | None = None) -> str:
-    """``siamang 41 %`` where the outputs have names, else ``output 369``; empty where nothing was to be chosen."""
-    target = explanation.target
-    chosen = target[example] if isinstance(target, list) and target else target if isinstance(target, str) else None
-    if isinstance(chosen, int) and classes is not None and chosen < len(classes):
-        probability = explanation.probability
-        share = "" if probability is None else f" {100 * probability[example].item():.0f} %"
-        return f"{classes[chosen]}{share}"
-    return "" if chosen is None else chosen if isinstance(chosen, str) else f"output {chosen}"
-
-
-def feature_name(part: Part, flat: int, feature_names: Sequence[str] | None = None) -> str:
-    """A feature's own name, or the tensor's with an index."""
-    shape = part.shape
-    if feature_names is not None and len(shape) == 1 and len(feature_names) == shape[0]:
-        return str(feature_names[flat])
-    index: list[int] = []
-    for size in reversed(shape):
-        index.append(flat % size)
-        flat //= size
-    return f"{part.name}[{', '.join(str(i) for i in reversed(index))}]"
+__all__ = ["summarize"]
 
 
 def summarize(
@@ -50,16 +19,16 @@ def summarize(
     examples: int = 3,
     features: int = 5,
     tokenizer: Tokenizer | None = None,
+    classes: Sequence[str] | None = None,
 ) -> str:
     """See `biasprop.Explanation.summary`."""
     if explanation.several:
-        return _several(explanation, feature_names, examples, features, tokenizer)
+        return _several(explanation, feature_names, examples, features, tokenizer, classes)
     n = len(explanation)
     lines = [f"Explanation of {n} prediction{'s' if n != 1 else ''} ({method_of(explanation)})"]
     for i in range(min(n, examples)):
-        target = explanation.target
-        chosen = target[i] if isinstance(target, list) and target else target if isinstance(target, str) else ""
-        lines.append(f"  example {i}{f', target {chosen}' if chosen != '' else ''}: {equation(explanation, i)}")
+        chosen = named_target(explanation, i, classes)
+        lines.append(f"  example {i}{f', {chosen}' if chosen else ''}: {equation(explanation, i)}")
         lines += [f"    {line}" for line in _received(explanation, i, feature_names, features, tokenizer)]
         lost, kept = explanation.unattributed[i].item(), explanation.withheld[i].item()
         lines += [f"    {lost:.4g} of b reaches no input (unattributed)"] if lost else []
@@ -71,25 +40,18 @@ def summarize(
     return "\n".join(lines)
 
 
-def method_of(explanation: Decomposition[Any]) -> str:
-    """Rule, temperature where it matters, linearization and hand-over."""
-    temperature = explanation.temperature
-    scaled = [f"T = {temperature:g}"] if temperature not in (None, 1) else []
-    handed = [f"handed over at {explanation.handover}"] if explanation.handover else []
-    return ", ".join([explanation.rule, *scaled, explanation.linearization, *handed])
-
-
 def _several(
     explanation: Decomposition[Any],
     names: Sequence[str] | None,
     examples: int,
     features: int,
     tokenizer: Tokenizer | None,
+    classes: Sequence[str] | None,
 ) -> str:
     """One text for each target, the first few."""
     targets = explanation.output.shape[1]
     shown = [explanation.for_target(j) for j in range(min(targets, 3))]
-    texts = [summarize(one, names, examples, features, tokenizer) for one in shown]
+    texts = [summarize(one, names, examples, features, tokenizer, classes) for one in shown]
     more = [f"... and {targets - 3} more targets"] if targets > 3 else []
     return "\n".join([f"{targets} targets", *texts, *more])
 

@@ -8,8 +8,10 @@ import numpy as np
 from ..extras import require
 from ..results import Decomposition, Tokenizer, Tokens, Words, token_texts
 from .amounts import draw_equation, draw_sources
+from .naming import source_name
+from .photo import MAPS
 from .printable import shown
-from .style import COLOURS, NAMES, Array, figure_of, plain
+from .style import COLOURS, Array, figure_of, plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,7 +29,12 @@ Box = tuple[float, int, float]
 
 
 def draw_words(
-    explanation: Decomposition[Any], text: Tokens, example: int, heading: str, tokenizer: Tokenizer | None
+    explanation: Decomposition[Any],
+    text: Tokens,
+    example: int,
+    heading: str,
+    tokenizer: Tokenizer | None,
+    panels: Sequence[str] = (*MAPS, "equation", "sources"),
 ) -> "Figure":
     """Blocks of the same words for ``w * x``, ``beta`` and their sum, on one scale; the equation and sources below.
 
@@ -37,6 +44,7 @@ def draw_words(
         example: which of the batch.
         heading: lines above.
         tokenizer: puts the tokens together to words; without it the ids are drawn.
+        panels: what of it is drawn, of the names of `MAPS`, ``"equation"`` and ``"sources"``.
     """
     words = text.words_of(example, tokenizer) if tokenizer is not None else _ids(text, example)
     letters = next(size for most, size in SIZES if len(words) <= most)
@@ -45,19 +53,23 @@ def draw_words(
     boxes = list(_laid_out(names, letters, across))
     height = letters * (HEAD + LINE * (1 + max((line for _, line, _ in boxes), default=0)))  # of a block, in points
     above = MARGIN + 0.27 * (1 + heading.count("\n"))
-    total = above + 3 * height / 72 + BELOW + 3 * MARGIN
+    shown_kinds = [name for name in MAPS if name in panels]
+    below = [name for name in ("equation", "sources") if name in panels]
+    total = above + len(shown_kinds) * height / 72 + (BELOW + 2 * MARGIN if below else 0) + MARGIN
     figure = figure_of(figsize=(WIDTH, total))
     figure.suptitle(plain(heading), fontsize=13, y=1 - 0.6 * MARGIN / total, va="top")
     kinds = (words.weight_attribution, words.bias_attribution, words.attribution)
-    blocks = [values.detach().double().cpu().numpy() for values in kinds]
-    limit = max(float(np.abs(values).max(initial=0)) for values in blocks)
-    for k, (name, values) in enumerate(zip(NAMES, blocks, strict=True)):
+    blocks = {name: values.detach().double().cpu().numpy() for name, values in zip(MAPS, kinds, strict=True)}
+    limit = max(float(np.abs(values).max(initial=0)) for values in blocks.values())
+    for k, kind in enumerate(shown_kinds):
+        name, values = MAPS[kind], blocks[kind]
         bottom = total - above - (k + 1) * height / 72
         axis = figure.add_axes((MARGIN / WIDTH, bottom / total, 1 - 2 * MARGIN / WIDTH, height / 72 / total))
         axis.set(xlim=(0, across), ylim=(height, 0))
         axis.axis("off")
         _draw_block(axis, name, names, boxes, values, letters, limit, scaled=k == 0 and limit > 0)
-    _draw_bars(figure, explanation, example, total)
+    if below:
+        _draw_bars(figure, explanation, example, total, below)
     return figure
 
 
@@ -142,14 +154,17 @@ def _draw_scale(axis: "Axes", limit: float, middle: float) -> None:
         axis.text(x, middle, f"{value:+.3g}", fontsize=9, va="center", ha=side)
 
 
-def _draw_bars(figure: "Figure", explanation: Decomposition[Any], example: int, total: float) -> None:
+def _draw_bars(
+    figure: "Figure", explanation: Decomposition[Any], example: int, total: float, panels: Sequence[str]
+) -> None:
     """The equation, and to its right where b comes from; the names of the sources have what room they need."""
-    names = [plain(name) for name in explanation.sources.names]
+    names = [plain(name) for name in map(source_name, explanation.sources.names, explanation.sources.operations)]
     room = min(max((_width(name, 8) for name in names), default=0) / 72, 4.5) + 0.2
     wide = (WIDTH - 3 * MARGIN - room - 0.8) / 2
-    for left, width, draw in (
-        (MARGIN + 0.4, wide, draw_equation),
-        (WIDTH - MARGIN - wide, wide, draw_sources),
+    for panel, left, draw in (
+        ("equation", MARGIN + 0.4, draw_equation),
+        ("sources", WIDTH - MARGIN - wide, draw_sources),
     ):
-        axis = figure.add_axes((left / WIDTH, MARGIN / total, width / WIDTH, BELOW / total))
-        draw(axis, explanation, example)
+        if panel in panels:
+            axis = figure.add_axes((left / WIDTH, MARGIN / total, wide / WIDTH, BELOW / total))
+            draw(axis, explanation, example)

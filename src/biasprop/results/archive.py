@@ -55,6 +55,7 @@ def write_decomposition(found: Decomposition[Any], path: str | PathLike[str]) ->
         "target": found.target,
         "linearization": found.linearization,
         "handover": found.handover,
+        "classes": list(found.classes),
         "ids": [None if one is None else next(k for k, t in enumerate(texts) if t is one) for one in found.ids],
     }
     write_tensors(path, FORMAT, tensors, header)
@@ -106,6 +107,7 @@ def _made(header: dict[str, Any], tensors: dict[str, Tensor], kind: type[D]) -> 
         temperature=None if temperature is None else float(temperature),
         linearization=header.get("linearization", "tangent"),
         handover=header.get("handover", ""),
+        classes=tuple(header.get("classes", ())),
         ids=tuple(None if k is None else tensors[f"ids.{k}"] for k in header.get("ids", [])),
     )
 

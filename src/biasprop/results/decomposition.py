@@ -42,6 +42,7 @@ class Decomposition(Generic[X]):
         ids: of the parts that are embeddings of tokens, ``(N, L)`` each; see `tokens`.
         handover: where the attribution was handed over, names joined by ", "; empty for nowhere.
         chance: softmax of the outputs at the targets, ``(J, N)``; None where the output is no row of classes.
+        classes: names of the outputs, where the model itself has them (classifiers of transformers).
     """
 
     parts: tuple[Part, ...]
@@ -58,6 +59,7 @@ class Decomposition(Generic[X]):
     ids: tuple[Tensor | None, ...] = ()
     handover: str = ""
     chance: Tensor | None = None
+    classes: Sequence[str] = ()
 
     def __len__(self) -> int:
         return self.values.shape[1]

@@ -111,7 +111,7 @@ def explain(
     how = replace(how, encoder=encoder)
     names = Classes.read(classes) if classes else Classes(output_names(explainer.model))
     index = difference_of(target, names) or target_of(target, names, "predicted")
-    found = _Results(output, names, pictures, patch, save, html, encoder)
+    found = _Results(output, names, pictures, patch, save, html, encoder, index == "predicted")
     items = _unique(chain(text_items(texts, how), read(paths, how, folder)), found.taken(files))
     try:
         with _bar() as progress:
@@ -151,6 +151,7 @@ def _together(batch: list[Item], encoder: Encoder | None, device: str) -> Any:
 class _Results:
     """What is written and printed of each input, and what is summed up over all of them.
 
+    ``predicted``: whether the class is explained that the network predicts.
     ``correct``: on how many of the ``labelled`` inputs each of the `TERMS` predicts the label.
     """
 
@@ -161,6 +162,7 @@ class _Results:
     save: bool
     html: bool
     encoder: Encoder | None = None
+    predicted: bool = False
     rows: list[dict[str, Any]] = field(default_factory=list)
     correct: dict[str, int] = field(default_factory=lambda: dict.fromkeys(TERMS, 0))
     labelled: int = 0
@@ -201,7 +203,7 @@ class _Results:
             **({"label": self.names.name(label)} if label is not None else {}),
             **self._words(explanation.example(i), item),
         }
-        title = shown(f"{item.name}: {_said(row) if self.names.names or item.text is not None else row['target']}")
+        title = shown(f"{item.name}: {self._said(row)}")
         if self.pictures is None or len(self.rows) < self.pictures:
             figure = explanation.plot(i, title=title, **self._look(item))
             write_atomically(self.folder / f"{item.name}.png", partial(figure.savefig, dpi=110))
@@ -219,6 +221,14 @@ class _Results:
         if self.encoder is None or item.text is None or not isinstance(chosen, tuple):
             return self.names.name(chosen)
         return self.names.name(chosen[-1]) if self.names.names else token_texts(chosen[-1:], self.encoder.tokenizer)[0]
+
+    def _said(self, row: dict[str, Any]) -> str:
+        """The class or the next token, how sure the network is, and the label where it is another."""
+        if not self.names.names and "text" not in row:
+            return str(row["target"])
+        chance = f" {100 * row['probability']:.0f} %" if "probability" in row else ""
+        other = f", labelled {row['label']}" if row.get("label", row["target"]) != row["target"] else ""
+        return f"{'predicted ' * self.predicted}{row['target']}{chance}{other}"
 
     def _look(self, item: Item) -> dict[str, Any]:
         """How it is drawn."""
@@ -306,10 +316,3 @@ def _file_name(name: str) -> str:
     """A name that every disk and terminal takes; room is left for a number and an ending."""
     plain = "".join("_" if shown(letter) != letter else letter for letter in name)
     return plain.encode()[:200].decode(errors="ignore")
-
-
-def _said(row: dict[str, Any]) -> str:
-    """The class or the next token, how sure the network is, and the label where it is another."""
-    chance = f" {100 * row['probability']:.0f} %" if "probability" in row else ""
-    other = f", labelled {row['label']}" if row.get("label", row["target"]) != row["target"] else ""
-    return f"{row['target']}{chance}{other}"

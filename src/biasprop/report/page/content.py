@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from ...errors import InputError
 from ...extras import require
 from ...results import Decomposition, Part, Tokenizer, in_patches, map_of, tokens_of
+from ..features import feature_rows
+from ..naming import equation, method_of, named_target
 from ..photo import photo_of
-from ..summary import equation, feature_name, method_of, named_target
 
 __all__ = ["Content", "content_of"]
 
@@ -122,7 +123,7 @@ def content_of(
     elif space:
         values = [_maps(one, example, cell) for one in each]
     else:
-        labels, values = _features(each, example, feature_names)
+        labels, values = feature_rows(each, 0, example, feature_names, FEATURES)
     targets = [_target(one, example, classes, *pair) for one, pair in zip(each, values, strict=True)]
     heading = title if title is not None else targets[0].name
     content = Content(kind, heading, method_of(explanation), targets, labels)
@@ -156,28 +157,6 @@ def _maps(one: Decomposition[Any], example: int, cell: int) -> tuple[Array, Arra
         kinds = [map_of(part, n, kind) for kind in (part.product, part.beta)]
     w, beta = (in_patches(kind.double(), cell)[0, example].cpu().numpy() for kind in kinds)
     return w, beta
-
-
-def _features(
-    each: Sequence[Decomposition[Any]], example: int, names: Sequence[str] | None
-) -> tuple[list[str], list[tuple[Array, Array]]]:
-    """The features that receive most over all targets, and the rest as one."""
-    part, n = each[0].parts[0], len(each[0])
-    rows = [
-        tuple(one.parts[0].by_example(kind, n)[0, example].double().cpu().numpy() for kind in kinds)
-        for one in each
-        for kinds in [(one.parts[0].product, one.parts[0].beta)]
-    ]
-    order = np.argsort(-np.max([np.abs(w + beta) for w, beta in rows], 0), kind="stable")
-    kept, rest = order[:FEATURES], order[FEATURES:]
-    values = part.value.movedim(part.batch_dim, 0)[example].flatten().double().cpu().numpy()
-    labels = [f"{feature_name(part, int(k), names)} = {values[k]:.4g}" for k in kept]
-    labels += [f"{len(rest)} others"] if len(rest) else []
-
-    def cut(row: Array) -> Array:
-        return np.concatenate([row[kept], [row[rest].sum()]]) if len(rest) else row[kept]
-
-    return labels, [(cut(w), cut(beta)) for w, beta in rows]
 
 
 def _words(

@@ -120,8 +120,8 @@ def _image(content: Content) -> str:
 def _waterfall(content: Content, one: Shown) -> str:
     """Bars from 0 to f(x), each beginning where the last ended; the split of each is a thin line below it."""
     total = one.w + one.beta
-    ends = np.concatenate([[0.0, one.unattributed], one.unattributed + np.cumsum(total)])
-    reached = np.concatenate([ends, ends[1:-1] + one.w])  # the thin lines may go beyond the bars
+    ends = np.concatenate([[0.0], np.cumsum(total)])
+    reached = np.concatenate([ends, ends[:-1] + one.w])  # the thin lines may go beyond the bars
     low, high = min(0.0, float(reached.min())), max(0.0, float(reached.max()))
     span = (high - low) or 1.0
 
@@ -131,7 +131,7 @@ def _waterfall(content: Content, one: Shown) -> str:
 
     rows = []
     for k, label in enumerate(content.labels):
-        start, stop = ends[k + 1], ends[k + 2]
+        start, stop = ends[k], ends[k + 1]
         split = bar(start, start + one.w[k], "w") + bar(start + one.w[k], stop, "beta")
         said = f"w * x {one.w[k]:+.4g}, beta {one.beta[k]:+.4g}"
         rows.append(
