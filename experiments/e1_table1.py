@@ -184,7 +184,8 @@ def _draw(figures: dict[str, Any]) -> Figure:
         axis.spines[["top", "right"]].set_visible(False)
     axes[0].set_ylabel("accuracy, %")
     axes[0].set_ylim(0, 100)
-    axes[-1].legend(fontsize=9, loc="best")
+    lines = {label: line for axis in axes for line, label in zip(*axis.get_legend_handles_labels(), strict=True)}
+    figure.legend(lines.values(), lines, loc="outside lower center", ncols=5, fontsize=9, frameon=False)
     figure.suptitle("One network, one function: the split into w.x and b depends on where the input is counted from")
     return figure
 

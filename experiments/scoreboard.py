@@ -180,13 +180,15 @@ def _draw(figures: dict[str, Any]) -> Figure:
         points.pop("random", None)
         span = max(y for _, y in points.values()) - min(0, *(y for _, y in points.values()))
         height = float("inf")
-        for name, (x, y) in sorted(points.items(), key=lambda item: -item[1][1]):
+        order = sorted(points.items(), key=lambda item: (-round(item[1][1] / (0.03 * span)), -item[1][0]))
+        for name, (x, y) in order:  # of points of one height the right ones first, so that few lines cross
             height = min(height - 0.052 * span, y + 0.02 * span)  # labels from the top down, none on another
             axis.plot(x, y, "o", color=COLOURS[name], markersize=10 if name in OURS else 8)
-            line = {"arrowstyle": "-", "color": "#bbbbbb", "linewidth": 0.6}
+            line = {"arrowstyle": "-", "color": "#bbbbbb", "linewidth": 0.6, "relpos": (0, 0.5)}
             weight = "bold" if name in OURS else "normal"
+            box = {"facecolor": "white", "edgecolor": "none", "pad": 0.8}  # no line goes through it
             axis.annotate(
-                LABELS[name], (x, y), (300, height), fontsize=8.5, arrowprops=line, va="center", weight=weight
+                LABELS[name], (x, y), (300, height), fontsize=8.5, arrowprops=line, va="center", weight=weight, bbox=box
             )
         axis.axhline(0, color="#555555", linewidth=0.8, linestyle=":")
         axis.set_xscale("log")

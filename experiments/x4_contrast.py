@@ -90,8 +90,8 @@ def _draw(figures: dict[str, Any]) -> Figure:
         axis.set_ylabel("accuracy, %")
         axis.set_ylim(0, 100)
         axis.set_title(title)
-        axis.legend()
         axis.spines[["top", "right"]].set_visible(False)
+    figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
     return figure
 
 

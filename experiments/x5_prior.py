@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 import biasprop
+from biasprop.report import GREY, TOTAL
 from examples import nhanes
 
 from .data import DATA
@@ -124,18 +125,19 @@ def split(x: Tensor, y: Tensor, seed: int, config: Config) -> dict[str, float]:
     return found
 
 
-def draw(results: list[dict[str, float]], table: str) -> Figure:
-    """Mean and standard error of each method, and the splits behind them."""
+def draw(scores: dict[str, tuple[float, float]], title: str) -> Figure:
+    """Mean and standard error of each method."""
     figure = Figure(figsize=(8, 3.6), layout="constrained")
     axis = figure.subplots()
     for i, name in enumerate(METHODS):
-        values = [r[name] for r in results]
-        axis.plot(values, [i + 0.18] * len(values), "|", color="0.6")
-        axis.errorbar(fmean(values), i, xerr=error(values), fmt="o", color="C0", capsize=4)
-        axis.annotate(f"{fmean(values):.3f}", (fmean(values), i), (0, 7), textcoords="offset points", ha="center")
+        mean, spread = scores[name]
+        axis.errorbar(mean, i, xerr=spread, fmt="o", color=TOTAL if "X-Gradient" in name else GREY, capsize=4)
+        axis.annotate(f"{mean:.3f}", (mean, i), (0, 7), textcoords="offset points", ha="center")
     axis.set_yticks(range(len(METHODS)), METHODS)
     axis.set_ylim(len(METHODS) - 0.5, -0.7)
-    axis.set_xlabel(f"test ROC-AUC, {table}, {len(results)} splits: mean and standard error (marks: single splits)")
+    axis.set_xlabel("test ROC-AUC: mean and standard error")
+    axis.set_title(title, fontsize=11)
+    axis.spines[["top", "right"]].set_visible(False)
     return figure
 
 
@@ -157,7 +159,7 @@ def run(study: Study[Config]) -> Outcome:
         results = [study.part(f"{key}, split {i}", split, x, y, first + i, config) for i in range(config.splits)]
         scores = {name: (fmean(v := [r[name] for r in results]), error(v)) for name in METHODS}
         outcome.figures["ROC-AUC"][key] = scores
-        outcome.pictures[f"noise_{noise}"] = draw(results, key)
+        outcome.pictures[f"noise_{noise}"] = draw(scores, f"{key}, {config.splits} splits")
     return outcome
 
 

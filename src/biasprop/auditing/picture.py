@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..report.style import BIAS, GREY, TOTAL, WEIGHT, Array, figure_of, open_frame, plain
+from ..report import source_name
+from ..report.style import BIAS, GREY, TOTAL, WEIGHT, Array, figure_of, legend_below, open_frame, plain
 from .findings import Findings
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def _draw_shares(axis: "Axes", shares: Array) -> None:
     axis.set_xlabel("b, % of the predicted logit (outermost bins: and beyond)")
     axis.set_ylabel("examples")
     axis.set_title("how much is bias")
-    axis.legend(fontsize=9)
+    legend_below(axis)
     open_frame(axis)
 
 
@@ -69,10 +70,10 @@ def _draw_masses(axis: "Axes", audit: Findings, most: int) -> None:
     axis.barh(rows, [audit.masses[i].item() / len(audit) for i in order], color=BIAS, label="mean magnitude")
     means = [audit.amounts[i].item() / len(audit) for i in order]
     axis.plot(means, rows, "D", color="black", markersize=5, label="mean")
-    axis.set_yticks(rows, [plain(audit.sources[i][0]) for i in order], fontsize=9)
+    axis.set_yticks(rows, [plain(source_name(*audit.sources[i])) for i in order], fontsize=9)
     axis.axvline(0, color=GREY, linewidth=0.8)
     axis.set_xlabel("amount of the predicted logit")
     left = len(audit.sources) - len(order)
     axis.set_title("where b comes from" + (f" ({left} smaller sources not shown)" if left else ""))
-    axis.legend(fontsize=9, loc="lower right")
+    legend_below(axis)
     open_frame(axis)

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..report.style import BIAS, COLOURS, GREY, TOTAL, Array, figure_of, open_frame, plain
+from ..report.style import BIAS, COLOURS, GREY, TOTAL, Array, figure_of, legend_below, open_frame, plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -74,7 +74,7 @@ def _draw_sources(axis: "Axes", summary: "Overview") -> None:
     left = len(found) - len(chosen)
     axis.set_title("where b comes from" + (f" ({left} smaller sources not shown)" if left else ""))
     if chosen:
-        axis.legend(fontsize=9, loc="lower right")
+        legend_below(axis)
     open_frame(axis)
 
 
@@ -105,5 +105,5 @@ def _draw_features(axis: "Axes", summary: "Overview", one: tuple[int, tuple[Arra
     axis.axvline(0, color=GREY, linewidth=0.8)
     axis.set_xlabel("mean share of the output")
     axis.set_title(plain(f"features, {summary.name(index)}"))
-    axis.legend(fontsize=9)
+    legend_below(axis)
     open_frame(axis)

@@ -25,6 +25,7 @@ __all__ = [
     "WEIGHT",
     "Array",
     "figure_of",
+    "legend_below",
     "open_frame",
     "plain",
 ]
@@ -71,6 +72,11 @@ def _shown(kind: Any) -> Any:
 def plain(text: str) -> str:
     """Names from files are text, not formulas."""
     return text.replace("$", r"\$")
+
+
+def legend_below(axis: "Axes") -> None:
+    """Below the axis, where it covers nothing."""
+    axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=3, fontsize=9, frameon=False, borderaxespad=0)
 
 
 def open_frame(axis: "Axes") -> None:
