@@ -10,6 +10,7 @@ from PIL import Image
 from toys import IMAGE, TABLE, net
 
 import biasprop
+from biasprop.loading import pretrained_classes
 
 
 def test_images(folder, run):
@@ -193,3 +194,24 @@ def test_classes_by_name_their_difference_and_pages(folder, run):
     status, _, err = run("explain", "images/n01_cat.png", *IMAGE, *options, "--target", "dgo")
     assert status == 2
     assert "'dgo' is the name of no class. Did you mean 'dog'?" in err
+
+
+def test_the_likeliest_classes_and_panels(folder, run):
+    arguments = (*IMAGE, "--classes", "classes.txt", "--top", 2, "--panels", "input,sum", "-o", "out")
+    status, out, err = run("explain", "images", *arguments)
+    assert status == 0, err
+    rows = json.loads((folder / "out" / "summary.json").read_text())["inputs"]
+    for row in rows:
+        first, second = row["likeliest"]
+        assert (first["target"], first["equation"]) == (row["target"], row["equation"])
+        assert first["probability"] > second["probability"]
+        assert f"\n  {second['target']} {100 * second['probability']:.0f} %, {second['equation']}" in out
+        assert f"predicted {row['target']} " in out
+    status, _, err = run("explain", "images", *IMAGE, "--panels", "features", "-o", "out")
+    assert (status, "panels must be some of 'beta', 'equation', 'input'" in err) == (2, True)
+
+
+def test_torchvisions_own_class_names():
+    pytest.importorskip("torchvision")
+    assert pretrained_classes("torchvision:squeezenet1_1")[967] == "espresso"
+    assert pretrained_classes("timm:resnet18") == []

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property, partial
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Self
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from ..errors import BiaspropError, InputError, SourceError
 from ..files import write_atomically
 from ..propagation import Swept
-from ..report import draw, summarize
+from ..report import Received, draw, frame_of, largest_received, plain_values, summarize
 from ..report.page import content_of, framed, html_of
 from ..results import (
     BiasSource,
@@ -180,9 +180,8 @@ class Explanation(Decomposition[X]):
             MissingExtra: Pillow is not installed, for an image.
             FileError: the folder cannot be written to.
         """
-        shown = self._beside(top)
-        again = None if self.several else self.again
-        of_source = None if again is None or not sources else again.of_source
+        shown = self.likeliest(top)
+        of_source = None if self.several or self.again is None or not sources else self._of_source
         content = content_of(
             shown,
             example,
@@ -199,13 +198,30 @@ class Explanation(Decomposition[X]):
             write_atomically(path, lambda file: file.write_text(page, encoding="utf-8"))
         return page
 
-    def _beside(self, top: int) -> "Explanation[Any]":
-        """With the likeliest other classes, where there are classes and the model is at hand."""
+    @cached_property
+    def _of_source(self) -> Callable[[str], "Explanation[Any]"]:
+        """With the bias of one source alone, of the whole batch; explained once, whoever asks."""
+        assert self.again is not None
+        return cache(self.again.of_source)
+
+    @cached_property
+    def _beside(self) -> Callable[[int], "Explanation[Any]"]:
+        assert self.again is not None
+        return cache(partial(self.again.beside, torch.tensor(self.target)))
+
+    def likeliest(self, top: int) -> "Explanation[Any]":
+        """The class that is explained and the likeliest others of each example, ``top`` in all, as several targets.
+
+        It is this explanation itself where the model is not at hand, or its output is no row of classes.
+
+        Raises:
+            SourceError: the model's weights have changed since.
+        """
         target = self.target
         known = isinstance(target, list) and bool(target) and all(isinstance(one, int) for one in target)
         if top < 2 or self.several or self.again is None or self.chance is None or not known:
             return self
-        found: Explanation[Any] = self.again.beside(torch.tensor(target), top)
+        found = self._beside(top)
         self._require_same(found.values[:1])
         return found
 
@@ -234,6 +250,55 @@ class Explanation(Decomposition[X]):
             classes: names of the outputs; default: those that the model itself gives them.
         """
         return summarize(self, feature_names, examples, features, tokenizer, classes)
+
+    def top(
+        self,
+        k: int = 10,
+        example: int = 0,
+        *,
+        features: Sequence[str] | None = None,
+        tokenizer: Tokenizer | None = None,
+    ) -> list[Received]:
+        """What has received most, by the magnitude of its attribution.
+
+        Args:
+            k: how many at most.
+            example: which of the batch.
+            features: names of tabular features.
+            tokenizer: of a text: says how its tokens are written, which are otherwise given by their ids.
+
+        Returns:
+            Features, patches of about a 28th of an image, or tokens: ``(name, attribution, weight_attribution,
+            bias_attribution)``, the largest first.
+
+        Raises:
+            InputError: there is no such example, or there are several targets.
+        """
+        if self.several:
+            raise InputError("The largest are of one target: explanation.for_target(0).top().")
+        if not -len(self) <= example < len(self):
+            raise InputError(f"There is no example {example}: the explanation has {len(self)}.")
+        return largest_received(self, example % len(self), k, features, tokenizer)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as plain values, which ``json.dumps`` takes: lists and numbers, example by example."""
+        return plain_values(self)
+
+    def to_pandas(self, features: Sequence[str] | None = None) -> Any:
+        """A ``pandas.DataFrame`` with a row for each number of each example.
+
+        Args:
+            features: names of tabular features.
+
+        Returns:
+            Columns ``example``, ``input``, ``feature``, ``value``, ``weight_attribution``, ``bias_attribution`` and
+            ``attribution``.
+
+        Raises:
+            InputError: there are several targets.
+            MissingExtra: pandas is not installed.
+        """
+        return frame_of(self, features)
 
     def __str__(self) -> str:
         return self.summary()

@@ -22,6 +22,8 @@ from ..loading import (
     load_model,
     load_tokenizer,
     model_file,
+    output_names,
+    pretrained_classes,
 )
 from .screen import shown
 
@@ -32,6 +34,7 @@ __all__ = [
     "Device",
     "Inputs",
     "InputsOrTexts",
+    "KeptOptions",
     "Mode",
     "ModelOptions",
     "PoolOptions",
@@ -102,6 +105,10 @@ class ModelOptions:
         """Whether it comes with one; models of images have none."""
         return has_tokenizer(self.model.removeprefix(HF))
 
+    def classes(self, model: nn.Module) -> Classes:
+        """What the model itself, or the pretrained weights that it comes with, call its outputs."""
+        return Classes(output_names(model) or ([] if self.weights else pretrained_classes(self.model)))
+
     def encoder(self, model: nn.Module) -> Encoder | None:
         """What makes token ids of texts for the network; None where it is not of that kind."""
         if not self.is_hf:
@@ -142,6 +149,28 @@ class ReadingOptions:
             labels=labels,
             column=self.column,
         )
+
+
+@dataclass(frozen=True)
+class KeptOptions:
+    """What is drawn and kept of each input."""
+
+    pictures: Annotated[int | None, Option(help="Draw at most so many inputs; default: all.", min=0)] = None
+    patch: Annotated[int | None, Option(help="Side of the patches in pixels.", min=1)] = None
+    panels: Annotated[
+        str | None,
+        Option(help="What a picture shows, e.g. input,w,beta,sum; also features (of tables), equation, sources."),
+    ] = None
+    html: Annotated[bool, Option("--html", help="Also an interactive page of each, with the likeliest classes.")] = (
+        False
+    )
+    save: Annotated[bool, Option("--save", help="Also save each explanation as .safetensors.")] = False
+
+    @property
+    def look(self) -> dict[str, Any]:
+        """How every picture is drawn."""
+        chosen = None if self.panels is None else [name.strip() for name in self.panels.split(",")]
+        return {"patch": self.patch, "panels": chosen}
 
 
 @dataclass(frozen=True)

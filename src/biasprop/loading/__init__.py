@@ -10,7 +10,7 @@ from .exported import load_exported
 from .folders import files_of
 from .hf import HF, files_of_model, has_tokenizer, load_hf, load_tokenizer, output_names, require_logits
 from .items import IMAGENET_MEAN, IMAGENET_STD, LARGEST, Item, Preparation
-from .models import load_model, model_file
+from .models import load_model, model_file, pretrained_classes
 from .onnx_file import load_onnx
 from .reading import Files, batches, has_texts, read
 from .records import record_item
@@ -44,6 +44,7 @@ __all__ = [
     "load_weights",
     "model_file",
     "output_names",
+    "pretrained_classes",
     "read",
     "record_item",
     "require_logits",

@@ -18,7 +18,7 @@ from .hf import load_hf
 from .onnx_file import load_onnx
 from .weights import load_weights
 
-__all__ = ["load_model", "model_file"]
+__all__ = ["load_model", "model_file", "pretrained_classes"]
 
 
 def load_model(
@@ -62,6 +62,15 @@ def load_model(
 def model_file(spec: str) -> Path | None:
     """The file that the spec names, if it is of that kind."""
     return Path(spec) if Path(spec).suffix.lower() in (".pt2", ".onnx") else None
+
+
+def pretrained_classes(spec: str) -> list[str]:
+    """What the pretrained weights of torchvision call their classes; none for other models."""
+    library, _, name = spec.partition(":")
+    if library != "torchvision":
+        return []
+    models = _import("torchvision.models", "pip install 'biasprop[vision]'")
+    return [str(one) for one in models.get_model_weights(name).DEFAULT.meta.get("categories", [])]
 
 
 def _build(spec: str, pretrained: bool, trust: bool, download: bool) -> nn.Module:

@@ -3,10 +3,12 @@
 Uses `biasprop.results` and sees nothing else; matplotlib is imported when a picture is drawn.
 """
 
+from .listing import frame_of, plain_values
 from .naming import equation, feature_name, named_target, source_name
 from .photo import CLIP
 from .picture import draw
 from .printable import shown
+from .received import Received, largest_received
 from .style import BIAS, COLOURS, GREY, TOTAL, WEIGHT
 from .summary import summarize
 
@@ -17,10 +19,14 @@ __all__ = [
     "GREY",
     "TOTAL",
     "WEIGHT",
+    "Received",
     "draw",
     "equation",
     "feature_name",
+    "frame_of",
+    "largest_received",
     "named_target",
+    "plain_values",
     "shown",
     "source_name",
     "summarize",

@@ -1,13 +1,11 @@
 """The short text of an explanation: what a person can repeat to a colleague."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from torch import Tensor
-
-from ..results import Decomposition, Part, Tokenizer, in_patches, map_of, tokens_of
-from .naming import equation, feature_name, method_of, named_target
-from .style import CELLS
+from ..results import Decomposition, Tokenizer, tokens_of
+from .naming import equation, method_of, named_target
+from .received import largest_received
 from .token_table import token_table
 
 __all__ = ["summarize"]
@@ -69,48 +67,10 @@ def _received(
     for text in texts:
         lines += [f"{explanation.parts[text.parts[0]].name}:"] if len(texts) > 1 else []
         lines += token_table(text, example, tokenizer)
-    embedded = {i for text in texts for i in text.parts}
-    others = [part for i, part in enumerate(explanation.parts) if i not in embedded]
-    return lines + _largest(others, example, len(explanation), names, count)
-
-
-def _largest(parts: Sequence[Part], example: int, examples: int, names: Sequence[str] | None, count: int) -> list[str]:
-    """The features, or patches of an image, with the largest complete attribution."""
-    found: list[tuple[str, float, float]] = []
-    for part in parts:
-        labels, w, beta = _patches(part, examples) if _is_image(part) else _features(part, examples, names)
-        w, beta = w[example], beta[example]
-        top = (w + beta).abs().topk(min(count, w.numel())).indices.tolist()
-        found += [(labels(k), w[k].item(), beta[k].item()) for k in top]
-    found = sorted(found, key=lambda one: -abs(one[1] + one[2]))[:count]
-    width = max((len(label) for label, _, _ in found), default=0)
-    return [f"{label:<{width}}  {w + b:+.4g} = w*x {w:+.4g}, beta {b:+.4g}" for label, w, b in found]
-
-
-Received = tuple[Callable[[int], str], Tensor, Tensor]
-"""What a number is called; ``w * x`` and ``beta``, ``(N, numbers)``."""
-
-
-def _features(part: Part, examples: int, names: Sequence[str] | None) -> Received:
-    w, beta = (part.by_example(values, examples)[0] for values in (part.product, part.beta))
-    return lambda k: feature_name(part, k, names), w, beta
-
-
-def _patches(part: Part, examples: int) -> Received:
-    """As large as those of the picture."""
-    height, width = part.shape[1:]
-    size = max(1, round(max(height, width) / CELLS))
-    columns = -(-width // size)
-    kinds = (map_of(part, examples, kind) for kind in (part.product, part.beta))
-    w, beta = (in_patches(kind, size)[0].flatten(1) for kind in kinds)
-
-    def label(k: int) -> str:
-        row, column = size * (k // columns), size * (k % columns)
-        rows, across = (f"{a}-{min(a + size, end) - 1}" for a, end in ((row, height), (column, width)))
-        return f"row {row}, column {column}" if size == 1 else f"rows {rows}, columns {across}"
-
-    return label, w, beta
-
-
-def _is_image(part: Part) -> bool:
-    return len(part.shape) == 3 and min(part.shape[1:]) > 1
+    found = largest_received(explanation, example, count, names, texts=False)
+    width = max((len(one.name) for one in found), default=0)
+    return lines + [
+        f"{one.name:<{width}}  {one.attribution:+.4g} = w*x {one.weight_attribution:+.4g}, beta "
+        f"{one.bias_attribution:+.4g}"
+        for one in found
+    ]
