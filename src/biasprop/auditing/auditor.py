@@ -5,7 +5,7 @@ and of ``b`` alone, where each is taken for *all* classes (``J x`` by one forwar
 large ``b`` is beside the predicted logit; and which layers' biases it comes from.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from functools import partial
 from os import PathLike
@@ -19,13 +19,17 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, SequentialSam
 from ..attribution import Explainer
 from ..engines import Engine, Pool, blocks_of, is_ray_dataset, run
 from ..errors import InputError
-from ..files import locked
+from ..files import locked, write_atomically
 from ..loading import Preparation, Source, source_of
 from ..progress import counting, track
+from ..report.page import html_of_overall
+from ..version import __version__
 from .examining import Examining, examine
 from .findings import Findings
 from .ledger import Ledger
+from .page import overall_of
 from .picture import draw_audit
+from .state import read_state
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -38,6 +42,19 @@ AT_ONCE = 2  # batches of the model in a block
 class Audit(Findings):
     """What an audit found; see `biasprop.auditing.findings.Findings` for what it holds."""
 
+    @classmethod
+    def of(cls, state: str | PathLike[str], errors: Sequence[tuple[str, str]] = ()) -> "Audit":
+        """What the state of an audit holds, as far as it has come.
+
+        Args:
+            state: the file, see `audit`.
+            errors: of examples that were left out, which the state does not hold.
+
+        Raises:
+            FileError: it is missing, damaged, or not the state of an audit.
+        """
+        return cls(**{**vars(read_state(Path(state)).entry.findings()), "errors": tuple(errors)})
+
     def plot(self, title: str | None = None) -> "Figure":
         """Accuracy of the terms, distribution of the bias share, bias mass by source.
 
@@ -45,6 +62,27 @@ class Audit(Findings):
             MissingExtra: matplotlib is not installed.
         """
         return draw_audit(self, title)
+
+    def html(
+        self, path: str | PathLike[str] | None = None, *, title: str = "audit", classes: Sequence[str] = ()
+    ) -> str:
+        """The audit as a page, one file: what the parts predict, how much is bias, where it comes from, classes.
+
+        Args:
+            path: where to write it, atomically; None: nowhere.
+            title: of the page.
+            classes: names of the classes.
+
+        Returns:
+            The page.
+
+        Raises:
+            FileError: the folder cannot be written to.
+        """
+        page = html_of_overall(overall_of(self, title, classes), __version__)
+        if path is not None:
+            write_atomically(path, lambda file: file.write_text(page, encoding="utf-8"))
+        return page
 
 
 def audit(

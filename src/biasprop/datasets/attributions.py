@@ -46,6 +46,13 @@ class Attributions:
         """
         return self.folder.tables(columns)
 
+    def rows(self, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """Some examples by their ids, each as plain values by column."""
+        pa, compute = require("pyarrow", "parquet"), require("pyarrow.compute", "parquet")
+        wanted = pa.array(list(ids), pa.string())
+        chosen = (table.filter(compute.is_in(table.column("id"), wanted)) for table in self.tables())
+        return {row["id"]: row for table in chosen for row in table.to_pylist()}
+
     def to_pandas(self, columns: Sequence[str] | None = None) -> Any:
         """All of it as a ``pandas.DataFrame``, in the order of the ids."""
         pa = require("pyarrow", "parquet")

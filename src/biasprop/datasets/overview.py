@@ -73,11 +73,9 @@ class Overview:
 
     def __str__(self) -> str:
         lines = [self.headline(), "", f"{'class':<28}{'examples':>9}{'right':>8}{'f':>10}{'b':>10}{'b / f':>8}"]
-        for index, tally in list(self.tallies.items())[:20]:
-            right = f"{100 * tally.right / tally.labelled:.0f} %" if tally.labelled else ""
-            share = "" if math.isnan(tally.share) else f"{100 * tally.share:z.0f} %"
-            means = f"{tally.output / tally.count:>10.4g}{tally.bias / tally.count:>10.4g}"
-            lines.append(f"{self.name(index)[:27]:<28}{tally.count:>9}{right:>8}{means}{share:>8}")
+        for index in list(self.tallies)[:20]:
+            name, count, right, f, b, share = self.cells(index)
+            lines.append(f"{name[:27]:<28}{count:>9}{right:>8}{f:>10}{b:>10}{share:>8}")
         lines += [f"... and {len(self.tallies) - 20} more"] if len(self.tallies) > 20 else []
         for title, found, form in (
             ("largest share of bias, b / f", self.most_bias, "{:.0%}"),
@@ -92,6 +90,14 @@ class Overview:
             for name, pair in self.sources()[:10]:
                 lines.append(f"  {name:<32}{pair[0] / self.whole.count:>10.4g}{100 * pair[1] / mass:>7.1f} %")
         return "\n".join(lines)
+
+    def cells(self, index: int) -> tuple[str, ...]:
+        """Of a class: name, examples, how many are right, mean f, mean b, median of b / f."""
+        tally = self.tallies[index]
+        right = f"{100 * tally.right / tally.labelled:.0f} %" if tally.labelled else ""
+        share = "" if math.isnan(tally.share) else f"{100 * tally.share:z.0f} %"
+        means = (f"{value / tally.count:.4g}" for value in (tally.output, tally.bias))
+        return (self.name(index), str(tally.count), right, *means, share)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.headline()})"

@@ -2,6 +2,7 @@
 
 import heapq
 from collections.abc import Callable
+from dataclasses import dataclass
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
@@ -9,8 +10,13 @@ import numpy as np
 
 from ..errors import InputError
 from ..extras import require
+from ..files import write_atomically
+from ..loading import Source
+from ..report.page import html_of_overall
+from ..version import __version__
 from .attributions import Attributions
 from .overview import Outlier, Overview
+from .page import overall_of
 from .summary_picture import draw_summary
 from .tallies import Tally, add_table, integers, numbers
 
@@ -23,8 +29,14 @@ __all__ = ["Summary", "summarize"]
 BY = ("target", "label")
 
 
+@dataclass(frozen=True, eq=False, repr=False)
 class Summary(Overview):
-    """The attributions of a data set, summed up; see `biasprop.datasets.overview.Overview` for what it holds."""
+    """The attributions of a data set, summed up; see `biasprop.datasets.overview.Overview` for what it holds.
+
+    ``attributions``: what is summed up.
+    """
+
+    attributions: Attributions
 
     def plot(self, most: int = 6) -> "Figure":
         """Share of the bias by class, the sources, and the mean maps of the largest classes.
@@ -33,6 +45,25 @@ class Summary(Overview):
             MissingExtra: matplotlib is not installed.
         """
         return draw_summary(self, most)
+
+    def html(self, path: "str | PathLike[str] | None" = None, data: Source | None = None) -> str:
+        """A page of the data set, one file: how much is bias, sources, classes, and examples that stand out to open.
+
+        Args:
+            path: where to write it, atomically; None: nowhere.
+            data: the data set, see `biasprop.loading.source_of`: examples are shown with their photos.
+
+        Returns:
+            The page.
+
+        Raises:
+            FileError: a file of the attributions is damaged, or the folder cannot be written to.
+            MissingExtra: Pillow is not installed.
+        """
+        page = html_of_overall(overall_of(self, self.attributions, data), __version__)
+        if path is not None:
+            write_atomically(path, lambda file: file.write_text(page, encoding="utf-8"))
+        return page
 
 
 def summarize(path: "str | PathLike[str] | Attributions", by: str = "target", most: int = 5) -> Summary:
@@ -73,6 +104,7 @@ def summarize(path: "str | PathLike[str] | Attributions", by: str = "target", mo
         [one for one in named["lost"] if one.value > 0],
         named["terms"],
         manifest.data,
+        found,
     )
 
 

@@ -5,13 +5,17 @@ from typing import Any
 
 from ..results import Decomposition, Part
 
-__all__ = ["equation", "feature_name", "method_of", "named_target", "source_name"]
+__all__ = ["equation", "equation_of", "feature_name", "method_of", "named_target", "source_name"]
 
 
 def equation(explanation: Decomposition[Any], example: int) -> str:
     """``f(x) = 12.34 = w.x 1.60 + b 10.74 (b is 87 % of f)``."""
-    f, b = explanation.output[example].item(), explanation.bias[example].item()
-    past = explanation.bypassed[example].item()
+    numbers = (explanation.output, explanation.bias, explanation.bypassed)
+    return equation_of(*(one[example].item() for one in numbers))
+
+
+def equation_of(f: float, b: float, past: float = 0.0) -> str:
+    """The same of f(x), b, and what goes past a hidden tensor."""
     share = f" (b is {100 * b / f:z.0f} % of f)" if f else ""
     rest = f" + bypassed {past:.4g}" if past else ""
     return f"f(x) = {f:.4g} = w.x {f - b - past:.4g} + b {b:.4g}{rest}{share}"

@@ -62,16 +62,17 @@ def audit(
     explainer = make() if local else replace(make, device="cpu")()
     worker = (lambda: explainer) if local else make
     found = audit_source(explainer, worker, given, folder / "audit.safetensors", pool.pool(), batch_size)
-    _write(found, folder, network.model, data)
+    _write(found, folder, network.model, data, names)
     say(found)
     for name, reason in found.errors[:3]:
         say(f"left out: {name}: {reason}")
     say(f"audit.json and audit.png in {folder}")
 
 
-def _write(found: Audit, folder: Path, model: str, data: Sequence[Path]) -> None:
+def _write(found: Audit, folder: Path, model: str, data: Sequence[Path], names: Classes) -> None:
     """The figures and the picture."""
-    text = json.dumps({"model": model, "data": [str(path) for path in data], **found.figures()}, indent=1)
+    about = {"model": model, "data": [str(path) for path in data], "classes": names.names}
+    text = json.dumps({**about, **found.figures()}, indent=1)
     write_atomically(folder / "audit.json", lambda file: file.write_text(text, encoding="utf-8"))
     places = [shown(path.name) for path in data]
     figure = found.plot(f"{shown(model)} on {', '.join(places[:3])}{' and more' * (len(places) > 3)}")

@@ -1,7 +1,5 @@
 """What a page shows, as plain values: targets, maps, features or words, and sources."""
 
-import base64
-import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -10,13 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import InputError
-from ...extras import require
-from ...results import Decomposition, Part, Tokenizer, in_patches, map_of, tokens_of
+from ...results import Decomposition, Tokenizer, in_patches, map_of, tokens_of
 from ..features import feature_rows
 from ..naming import equation, method_of, named_target
 from ..photo import photo_of
+from .pictures import overlaid, uri_of
 
-__all__ = ["Content", "content_of"]
+__all__ = ["Content", "Shown", "content_of"]
 
 CELLS = 112
 """Cells along the longer side of a map: what the smallest patch is; larger ones are sums of them."""
@@ -130,7 +128,9 @@ def content_of(
     if not space:
         return content
     height, width = space
-    photo, overlay = _pictures(part, example, image, values[0][0] + values[0][1])
+    x = part.value.movedim(part.batch_dim, 0)[example].detach().double().cpu().numpy()
+    pixels = photo_of(x, image)
+    photo, overlay = uri_of(pixels), uri_of(overlaid(pixels, values[0][0] + values[0][1], cell))
     parts = {}
     if of_source is not None and not explanation.handover:
         names = [name for name, _, amount in targets[0].sources[:sources] if amount]
@@ -176,23 +176,3 @@ def _words(
     if len(labels) > WORDS:
         raise InputError(f"The text has {len(labels)} words, and a page shows {WORDS} at most: explain it in pieces.")
     return labels, [(w.double().cpu().numpy(), beta.double().cpu().numpy()) for w, beta in pairs]
-
-
-def _pictures(part: Part, example: int, image: Any, map_: Array) -> tuple[str, str]:
-    """The photo, and the map laid over it."""
-    x = part.value.movedim(part.batch_dim, 0)[example].detach().double().cpu().numpy()
-    photo = photo_of(x, image)
-    grey = 0.5 * (photo if photo.ndim == 2 else photo.mean(-1)) + 0.5
-    cell = -(-max(grey.shape) // max(map_.shape))
-    whole = map_.repeat(cell, 0).repeat(cell, 1)[: grey.shape[0], : grey.shape[1]]
-    limit = float(np.percentile(np.abs(map_), 99.5)) or 1.0
-    opacity = np.clip(1.3 * np.sqrt(np.abs(whole) / limit), 0, 0.85)[..., None]
-    colour = np.where(whole[..., None] > 0, np.array([0.70, 0.09, 0.17]), np.array([0.13, 0.40, 0.67]))
-    return _uri(photo), _uri(grey[..., None] * (1 - opacity) + colour * opacity)
-
-
-def _uri(pixels: Array) -> str:
-    pillow = require("PIL.Image", "plot")
-    stream = io.BytesIO()
-    pillow.fromarray((255 * np.clip(pixels, 0, 1)).round().astype(np.uint8)).save(stream, "PNG", optimize=True)
-    return f"data:image/png;base64,{base64.b64encode(stream.getvalue()).decode()}"

@@ -11,7 +11,7 @@ import numpy as np
 from ..printable import shown
 from .content import Array, Content, Shown
 
-__all__ = ["framed", "html_of"]
+__all__ = ["POLICY", "framed", "html_of", "text_of"]
 
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 """What the page may do: show what is in it."""
@@ -32,7 +32,7 @@ def html_of(content: Content, version: str) -> str:
         '<html lang="en"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{_text(content.title)}</title>\n<style>\n{style}</style></head>\n"
+        f"<title>{text_of(content.title)}</title>\n<style>\n{style}</style></head>\n"
         f'<body class="{content.kind}">\n{body}\n'
         f'<script type="application/json" id="content">{_json(_moving(content))}</script>\n'
         f"<script>\n{script}</script>\n</body></html>\n"
@@ -47,14 +47,15 @@ def framed(page: str, height: int = 640) -> str:
     )
 
 
-def _text(text: object) -> str:
+def text_of(text: object) -> str:
+    """Escaped, and what has no picture shown as such."""
     return escape(shown(text, keep="\n"))
 
 
 def _head(content: Content) -> str:
     first = content.targets[0]
     return (
-        f'<header><h1>{_text(content.title)}</h1>\n<p class="sentence" id="sentence">{_text(first.sentence)}</p>'
+        f'<header><h1>{text_of(content.title)}</h1>\n<p class="sentence" id="sentence">{text_of(first.sentence)}</p>'
         f"</header>"
     )
 
@@ -64,15 +65,15 @@ def _foot(content: Content, version: str) -> str:
     lost = content.targets[0].unattributed
     said = f"; {lost:.4g} of b reaches no input" if lost else ""
     return (
-        f"<footer>Complete: the parts add up to f(x) to {worst:.0e}{said}. {_text(content.method)}. "
-        f"biasprop {_text(version)}. Red adds to f(x), blue takes away.</footer>"
+        f"<footer>Complete: the parts add up to f(x) to {worst:.0e}{said}. {text_of(content.method)}. "
+        f"biasprop {text_of(version)}. Red adds to f(x), blue takes away.</footer>"
     )
 
 
 def _main(content: Content) -> str:
     tabs = "".join(
         f'<button type="button" role="tab" data-target="{k}" aria-selected="{"true" if k == 0 else "false"}">'
-        f"{_text(one.name)}</button>"
+        f"{text_of(one.name)}</button>"
         for k, one in enumerate(content.targets)
     )
     tabs = f'<nav role="tablist" aria-label="what is explained">{tabs}</nav>' if len(content.targets) > 1 else ""
@@ -83,7 +84,7 @@ def _main(content: Content) -> str:
 def _panel(content: Content, k: int, one: Shown) -> str:
     """One target: what its features or words receive, and where its b comes from."""
     inner = {"features": _waterfall, "text": _words, "image": lambda content, one: ""}[content.kind](content, one)
-    heading = f"<h2>{_text(one.name)}</h2><p>{_text(one.sentence)}</p>" if k else ""
+    heading = f"<h2>{text_of(one.name)}</h2><p>{text_of(one.sentence)}</p>" if k else ""
     return f'<section class="target" data-target="{k}">{heading}{inner}{_sources(content, one, k)}</section>'
 
 
@@ -92,7 +93,7 @@ def _image(content: Content) -> str:
     height, width = content.size
     longest = max(height, width)
     first = min(max(1, round(longest / 28 / content.cell)), 40)
-    others = "".join(f'<option value="{k}">minus {_text(one.name)}</option>' for k, one in enumerate(content.targets))
+    others = "".join(f'<option value="{k}">minus {text_of(one.name)}</option>' for k, one in enumerate(content.targets))
     compare = (
         f'<label>compare <select id="compare"><option value="">alone</option>{others}</select></label>'
         if len(content.targets) > 1
@@ -135,9 +136,9 @@ def _waterfall(content: Content, one: Shown) -> str:
         split = bar(start, start + one.w[k], "w") + bar(start + one.w[k], stop, "beta")
         said = f"w * x {one.w[k]:+.4g}, beta {one.beta[k]:+.4g}"
         rows.append(
-            f'<tr title="{_text(said)}"><th scope="row">{_text(label)}</th><td class="number">{total[k]:+.4g}</td>'
+            f'<tr title="{text_of(said)}"><th scope="row">{text_of(label)}</th><td class="number">{total[k]:+.4g}</td>'
             f'<td class="bar">{bar(start, stop, "plus" if total[k] >= 0 else "minus")}{split}</td>'
-            f'<td class="split">{_text(said)}</td></tr>'
+            f'<td class="split">{text_of(said)}</td></tr>'
         )
     rows.append(
         f'<tr class="total"><th scope="row">f(x)</th><td class="number">{one.output:.4g}</td>'
@@ -157,7 +158,7 @@ def _words(content: Content, one: Shown) -> str:
         said = f"{both:+.4g} = w * x {w:+.4g}, beta {beta:+.4g}"
         spans.append(
             f'<span class="word{" strong" if strength > 0.5 else ""}" tabindex="0" style="background:{colour}" '
-            f'title="{_text(said)}" data-said="{_text(said)}">{_text(word)}</span>'
+            f'title="{text_of(said)}" data-said="{text_of(said)}">{text_of(word)}</span>'
         )
     return f'<p class="words">{" ".join(spans)}</p><p class="pointed" aria-live="polite">Point at a word.</p>'
 
@@ -169,11 +170,13 @@ def _sources(content: Content, one: Shown, k: int) -> str:
     rows = []
     for name, operation, amount in one.sources:
         there = k == 0 and name in content.parts
-        label = f'<button type="button" data-source="{_text(name)}">{_text(name)}</button>' if there else _text(name)
+        label = (
+            f'<button type="button" data-source="{text_of(name)}">{text_of(name)}</button>' if there else text_of(name)
+        )
         left = 50.0 if amount >= 0 else 50 - 50 * abs(amount) / limit
         bar = f'<i class="beta" style="left:{left:.1f}%;width:{50 * abs(amount) / limit:.1f}%"></i>'
         rows.append(
-            f'<tr><th scope="row">{label}</th><td>{_text(operation)}</td><td class="number">{amount:+.4g}</td>'
+            f'<tr><th scope="row">{label}</th><td>{text_of(operation)}</td><td class="number">{amount:+.4g}</td>'
             f'<td class="bar">{bar}</td></tr>'
         )
     hint = " (press a name to see its part)" if k == 0 and content.parts else ""

@@ -77,7 +77,7 @@
     context.fillStyle = "rgba(255,255,255,0.5)";
     context.fillRect(0, 0, width, height);
     for (let k = 0; k < values.length; k++) {
-      const strength = Math.min(0.85, 1.3 * Math.sqrt(Math.abs(values[k]) / limit)) * opacity;
+      const strength = 0.9 * Math.min(1, Math.abs(values[k]) / limit) ** 0.7 * opacity;
       context.fillStyle = (values[k] > 0 ? "rgba(178,24,43," : "rgba(33,102,172,") + strength + ")";
       context.fillRect((k % w.columns) * pixels, Math.floor(k / w.columns) * pixels, pixels, pixels);
     }
