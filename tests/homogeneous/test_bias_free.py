@@ -151,3 +151,20 @@ def test_bare_parameters_are_found_and_removed(make, shape):
 def test_a_norm_that_cannot_be_replaced_is_named():
     with pytest.warns(UserWarning, match="running mean of 0"):
         remove_bias(nn.Sequential(nn.SyncBatchNorm(4)).eval())
+
+
+def test_further_arguments_of_the_model():
+    class Gated(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer, self.shift = nn.Linear(3, 2), nn.Parameter(torch.ones(2))
+
+        def forward(self, x, gate, times):
+            return (self.layer(x) * gate + self.shift) * times
+
+    model, x, more = randomise(Gated()), torch.randn(2, 3), (torch.rand(2, 2), 3.0)
+    free = biasprop.remove_bias(model, x, more)
+    torch.testing.assert_close(free(x, *more), (x @ model.layer.weight.T) * more[0] * 3)
+    assert biasprop.homogeneity(free, x, more).degree == 1
+    with pytest.raises(biasprop.BiaspropError):
+        biasprop.remove_bias(model, x)

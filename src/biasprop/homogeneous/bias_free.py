@@ -30,7 +30,9 @@ NORMS: Sequence[tuple[type[nn.modules.batchnorm._BatchNorm], type[UncenteredBatc
 )
 
 
-def remove_bias(model: nn.Module, x: Tensor | tuple[Tensor, ...] | None = None) -> nn.Module:
+def remove_bias(
+    model: nn.Module, x: Tensor | tuple[Tensor, ...] | None = None, additional_forward_args: Any = None
+) -> nn.Module:
     """A copy of ``model`` without additive constants; ``model`` itself is left as it is.
 
     Biases of layers become None; batch norm becomes uncentred, with the mean square ``var + mean^2`` that its running
@@ -43,6 +45,7 @@ def remove_bias(model: nn.Module, x: Tensor | tuple[Tensor, ...] | None = None) 
     Args:
         model: any module.
         x: input, or a tuple of inputs; the model must then be in eval mode.
+        additional_forward_args: with ``x``: passed on to the model; what it adds of them is no constant of the model.
 
     Returns:
         The copy. What breaks homogeneity and cannot be removed is named in a warning (with ``x``; see `homogeneity`).
@@ -58,8 +61,8 @@ def remove_bias(model: nn.Module, x: Tensor | tuple[Tensor, ...] | None = None) 
             f"Left, because it is no BatchNorm1d, 2d or 3d: the running mean of {', '.join(left)}.", stacklevel=2
         )
     if x is not None:
-        removed += _remove_added_parameters(made, x)
-        _warn_of_the_rest(made, x)
+        removed += _remove_added_parameters(made, x, additional_forward_args)
+        _warn_of_the_rest(made, x, additional_forward_args)
     if not removed:
         warnings.warn("The model has no bias to remove: the copy is the same network.", stacklevel=2)
     return made
@@ -103,9 +106,9 @@ def _replace_by_zeros(module: nn.Module, name: str, parameter: Tensor) -> None:
         setattr(module, name, torch.zeros_like(parameter))
 
 
-def _remove_added_parameters(model: nn.Module, x: Tensor | tuple[Tensor, ...]) -> int:
+def _remove_added_parameters(model: nn.Module, x: Tensor | tuple[Tensor, ...], more: Any) -> int:
     """Zeros for the parameters whose every use is to be added to what depends on the input."""
-    graph = captured(model, x)[1]
+    graph = captured(model, x, more)[1]
     removed = 0
     for node, name in graph.parameters.items():
         path, _, attribute = name.rpartition(".")
@@ -142,7 +145,7 @@ def _is_merely_added(graph: Graph, constant: Node) -> bool:
     return bool(uses) and all(uses)
 
 
-def _warn_of_the_rest(model: nn.Module, x: Tensor | tuple[Tensor, ...]) -> None:
-    report = homogeneity(model, x)
+def _warn_of_the_rest(model: nn.Module, x: Tensor | tuple[Tensor, ...], more: Any) -> None:
+    report = homogeneity(model, x, more)
     if report.breakers:
         warnings.warn("Left, because it cannot be removed: " + "; ".join(map(str, report.breakers)), stacklevel=3)

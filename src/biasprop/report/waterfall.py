@@ -39,6 +39,7 @@ def draw_waterfall(axis: "Axes", labels: list[str], w: Array, beta: Array, outpu
     _say(axis, f"{output:.4g}", max(output, 0.0), len(rows), weight="bold")
     axis.set_yticks(np.arange(len(rows) + 1), [plain(label) for label in [*labels, "f(x)"]], fontsize=9)
     axis.set_ylim(len(rows) + 0.7, -0.7)
+    axis.use_sticky_edges = False
     axis.margins(x=0.12)  # for the numbers
     axis.axvline(0, color=GREY, linewidth=0.8)
     axis.set_xlabel("red adds to f(x), blue takes away; each bar begins where the last has ended")
