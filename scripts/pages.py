@@ -24,6 +24,7 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
+from traitlets.config import Config
 from typer.main import get_command
 
 from biasprop.cli.application import application
@@ -42,6 +43,9 @@ PICTURES = {"experiments/results": "results"}
 
 COMMANDS = "reference/command-line.md"
 """The page to which the subcommands are added."""
+
+AS_WRITTEN = "BIASPROP_NOTEBOOKS_AS_WRITTEN"
+"""Set to 1, notebooks are shown without being run: for a look at the other pages while one writes."""
 
 log = logging.getLogger("mkdocs.plugins.notebooks")
 
@@ -73,12 +77,12 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     return files
 
 
-def on_page_read_source(page: Page, config: MkDocsConfig) -> str | None:
+def on_page_read_source(page: Page, **_: Any) -> str | None:
     """What a notebook has become."""
     return page.file.markdown if isinstance(page.file, Notebook) else None
 
 
-def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
     """Links that lead through the repository."""
     if page.file.src_uri == COMMANDS:
         markdown = f"{markdown}\n{_commands()}"
@@ -91,7 +95,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     )
 
 
-def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+def on_page_content(html: str, page: Page, **_: Any) -> str:
     """What notebooks show as HTML is put in where its place was kept."""
     for mark, shown in getattr(page.file, "html", {}).items():
         if mark not in html:
@@ -162,9 +166,16 @@ def _executed(path: Path, config: MkDocsConfig) -> tuple[str, dict[str, str], li
     notebook: Any = nbformat.read(path, as_version=4)
     os.environ["TQDM_DISABLE"] = "1"  # no bars
     os.environ["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"  # a remark of the debugger's
-    client = NotebookClient(notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": path.parent}})
+    client = NotebookClient(
+        notebook,
+        timeout=600,
+        kernel_name="python3",
+        resources={"metadata": {"path": str(path.parent)}},
+        config=Config({"KernelManager": {"transport": "ipc"}}),  # on this machine alone, without an open port
+    )
     try:
-        client.execute()
+        if os.environ.get(AS_WRITTEN) != "1":
+            client.execute()
     except CellExecutionError as error:
         raise PluginError(f"{path.name}: a cell raises.\n{error}") from error
     log.info("%s ran in %.0f s", path.name, time.perf_counter() - start)
