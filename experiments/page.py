@@ -16,6 +16,7 @@ for Neural Networks* (Hesse, Schaub-Meyer & Roth, NeurIPS 2021; "X-DNN") as far 
 theirs. Written by `python -m experiments page` from the JSON files in `results/`: the figures are read from them, the
 paragraphs on what differs and why are ours.
 
+<!-- not run: tests/test_experiments.py runs them, small -->
 ```sh
 python -m experiments run e4          # one of them; `all` for all; trains what it needs, goes on where it stopped
 python -m experiments run e4 --smoke --results /tmp/smoke --runs /tmp/smoke   # in seconds, to see that it runs

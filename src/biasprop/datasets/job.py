@@ -203,17 +203,22 @@ def attribute(
             with its tokenizer if it has one, in each worker.
         out: the folder.
         target: ``"predicted"``, ``"label"`` (the true class), an index, or a tuple of indices.
-        rule, temperature, linearization, handover: as in `explain`.
+        rule: as in `explain`.
+        temperature: as in `explain`.
+        linearization: as in `explain`.
+        handover: as in `explain`.
         terms: also keep which class ``w.x`` alone and ``b`` alone predict.
         map_size: of images, the longest side of a map at most: attributions are summed over patches. 0 keeps none.
         half: keep attributions in float16, not float32.
         sources: keep the amount of each bias source; with a hand-over that costs a gradient.
         preparation: how images, tables and texts become tensors; default: as for networks trained on ImageNet.
-        classes, tokenizer: names of the classes; what makes token ids of texts.
+        classes: their names.
+        tokenizer: what makes token ids of texts.
         batch_size: examples that the model takes at once.
         device: where the model runs; default: where it is, with ``gpus`` a GPU.
         engine: ``"local"``, or ``"ray"``: actors on this machine or on the cluster that Ray is connected to.
-        workers, gpus: of Ray, how many (default: one for each CPU, or share of a GPU), and GPUs of each, or a fraction.
+        workers: of Ray, how many; default: one for each CPU, or share of a GPU.
+        gpus: of each worker of Ray; may be a fraction.
         strict: stop at the first example that cannot be explained; else it goes into a table of errors.
         retry: try those again.
         progress: show how far it is.
