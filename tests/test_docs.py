@@ -1,21 +1,27 @@
 """The documentation runs, and its tables are what the registry says."""
 
 import re
+import shlex
+import sys
 from pathlib import Path
 
+import pytest
 import torch
 from helpers import contrast
 from torch import nn
 
 import biasprop
+from biasprop.cli import main
 from biasprop.operations.__main__ import table
+from scripts import caches
 
 ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
 
 
 def blocks(mark: str) -> list[str]:
     """The code blocks of the README that follow a comment ``<!-- mark -->``."""
-    return re.findall(rf"<!-- {mark} -->\n```\w+\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    return re.findall(rf"<!-- {mark} -->\n```\w+\n(.*?)```", README, re.DOTALL)
 
 
 def test_the_readmes_examples_run(tmp_path, monkeypatch):
@@ -25,12 +31,36 @@ def test_the_readmes_examples_run(tmp_path, monkeypatch):
     dataset = torch.utils.data.TensorDataset(x, torch.tensor([0, 1]))
     scope = {"model": model, "x": x, "loader": [(x, torch.tensor([0, 1]))], "dataset": dataset}
     examples = blocks("example")
-    assert len(examples) == 4
+    assert len(examples) == 2
     for example in examples:
         exec(example, scope)
     assert contrast(tmp_path / "explanation.png") > 10
     assert len(biasprop.load(tmp_path / "explanation.safetensors")) == 2
     assert "f(x)" in (tmp_path / "explanation.html").read_text()
+
+
+def test_the_photo_at_the_top_is_explained_as_it_says(tmp_path, data, monkeypatch, capsys):
+    """Its Python and its commands, with the network that torchvision would download."""
+    caches.main(tmp_path / "torch")
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "docs").symlink_to(ROOT / "docs")
+    (block,) = blocks("photo")
+    exec(block, {})
+    said = capsys.readouterr().out
+    assert "espresso 83 %: f(x) = 28.93 = w.x 3.747 + b 25.18 (b is 87 % of f)" in said
+    assert contrast(tmp_path / "coffee.png") > 10
+    assert "espresso 83 %" in (tmp_path / "coffee.html").read_text()
+    commands = [line for line in README.replace("\\\n", " ").splitlines() if "explain docs/photos" in line]
+    assert len(commands) == 3
+    for command in commands:
+        monkeypatch.setattr(sys, "argv", shlex.split(command))
+        with pytest.raises(SystemExit, match="^0$"):
+            main()
+    said = capsys.readouterr().out
+    assert "coffee: predicted espresso 83 %, f(x) = 28.93" in said
+    assert "coffee: espresso - cup" in said
+    assert (tmp_path / "biasprop-out" / "coffee.html").exists()
 
 
 def test_two_commands_do_everything_and_ci_runs_the_second():

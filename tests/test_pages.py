@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from folders import classifier, wordpiece
 from helpers import randomise
 from PIL import Image
 from torch import nn
@@ -90,6 +91,39 @@ def rows(folder: Path) -> dict[str, Any]:
     return {"model": model, "x": x, "dataset": torch.utils.data.TensorDataset(x, labels)}
 
 
+def photos_of_classes(folder: Path) -> dict[str, Any]:
+    """The same, with the photo of an example and names of the classes."""
+    scope = images(folder)
+    x = torch.rand(1, 3, 16, 16)
+    return scope | {"x": x, "photo": x[0].permute(1, 2, 0).numpy(), "names": ["cat", "dog", "hen"]}
+
+
+def sentences(folder: Path) -> dict[str, Any]:
+    """A small classifier of sentences, of transformers."""
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    classifier(folder / "bert")
+    wordpiece(folder / "bert")
+    model = AutoModelForSequenceClassification.from_pretrained(folder / "bert").eval()
+    texts = ["the film was good", "dull"]
+    return {"model": model, "tokenizer": AutoTokenizer.from_pretrained(folder / "bert"), "texts": texts}
+
+
+def one_downloaded(folder: Path) -> dict[str, Any]:
+    """Images, and a small network (of random weights) where torchvision keeps what it has downloaded."""
+    from torchvision.models import SqueezeNet1_1_Weights, squeezenet1_1
+
+    keep(folder, SqueezeNet1_1_Weights.DEFAULT.url, randomise(squeezenet1_1()))
+    return images(folder)
+
+
+def keep(folder: Path, url: str, model: nn.Module) -> None:
+    """As torchvision does."""
+    target = folder / "torch" / "hub" / "checkpoints" / url.rpartition("/")[2]
+    target.parent.mkdir(parents=True)
+    torch.save(model.state_dict(), target)
+
+
 def files_of_networks(folder: Path) -> dict[str, Any]:
     """A network, written down in the formats that the page opens."""
     scope = images(folder)
@@ -114,14 +148,15 @@ def downloaded(folder: Path) -> dict[str, Any]:
     from torchvision.models import ResNet50_Weights, resnet50
 
     photos(folder)
-    target = folder / "torch" / "hub" / "checkpoints" / ResNet50_Weights.DEFAULT.url.rpartition("/")[2]
-    target.parent.mkdir(parents=True)
-    torch.save(resnet50().state_dict(), target)
+    keep(folder, ResNet50_Weights.DEFAULT.url, resnet50())
     return {}
 
 
 PREPARED: dict[str, Callable[[Path], dict[str, Any]]] = {
     "docs/index.md": images,
+    "docs/maps.md": photos_of_classes,
+    "docs/transformers.md": sentences,
+    "docs/bias-free.md": one_downloaded,
     "docs/concepts/which.md": images,
     "docs/concepts/mostly-bias.md": images,
     "docs/howto/rule.md": images,
