@@ -15,6 +15,7 @@ import re
 import time
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import nbformat
@@ -166,18 +167,20 @@ def _executed(path: Path, config: MkDocsConfig) -> tuple[str, dict[str, str], li
     notebook: Any = nbformat.read(path, as_version=4)
     os.environ["TQDM_DISABLE"] = "1"  # no bars
     os.environ["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"  # a remark of the debugger's
-    client = NotebookClient(
-        notebook,
-        timeout=600,
-        kernel_name="python3",
-        resources={"metadata": {"path": str(path.parent)}},
-        config=Config({"KernelManager": {"transport": "ipc"}}),  # on this machine alone, without an open port
-    )
-    try:
-        if os.environ.get(AS_WRITTEN) != "1":
-            client.execute()
-    except CellExecutionError as error:
-        raise PluginError(f"{path.name}: a cell raises.\n{error}") from error
+    with TemporaryDirectory() as folder:
+        socket = {"transport": "ipc", "ip": f"{folder}/kernel"}  # on this machine alone, without an open port
+        client = NotebookClient(
+            notebook,
+            timeout=600,
+            kernel_name="python3",
+            resources={"metadata": {"path": str(path.parent)}},
+            config=Config({"KernelManager": socket}),
+        )
+        try:
+            if os.environ.get(AS_WRITTEN) != "1":
+                client.execute()
+        except CellExecutionError as error:
+            raise PluginError(f"{path.name}: a cell raises.\n{error}") from error
     log.info("%s ran in %.0f s", path.name, time.perf_counter() - start)
     page, html, pictures = [], {}, []
     uri = path.relative_to(config.docs_dir).as_posix().removesuffix(".ipynb")
