@@ -15,6 +15,7 @@ import re
 import time
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import nbformat
@@ -88,11 +89,13 @@ def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
         markdown = f"{markdown}\n{_commands()}"
     inside = {name: path for path, name in OUTSIDE.items()}
     here = inside.get(page.file.src_uri, f"docs/{page.file.src_uri}")
+    markdown = re.sub(r"^```mermaid\nflowchart TD\n(.*?)^```$", _as_table, markdown, flags=re.MULTILINE | re.DOTALL)
     pieces = re.split(r"(^```.*?^```|`[^`\n]+`)", markdown, flags=re.MULTILINE | re.DOTALL)
-    return "".join(
+    followed = "".join(
         piece if k % 2 else re.sub(r"(\]\()([^)\s#]+)", _follow(here, page.file.src_uri), piece)
         for k, piece in enumerate(pieces)
     )
+    return _with_lists(followed)
 
 
 def on_page_content(html: str, page: Page, **_: Any) -> str:
@@ -124,6 +127,38 @@ def _follow(here: str, name: str) -> Callable[[re.Match[str]], str]:
         return match[1] + posixpath.relpath(target, posixpath.dirname(name) or ".")
 
     return follow
+
+
+def _as_table(flowchart: re.Match[str]) -> str:
+    """A flowchart as a table, from above to below: the script that draws such charts would come from a network."""
+    said = dict(re.findall(r'^ *(\w+)\["<b>\w+</b><br/>(.*?)"\]$', flowchart[1], re.MULTILINE))
+    label = dict(re.findall(r'^ *(\w+)\["<b>(\w+)</b>', flowchart[1], re.MULTILINE))
+    below: dict[str, list[str]] = {name: [] for name in said}
+    for above, used in re.findall(r"^ *(\w+) --> (.+)$", flowchart[1], re.MULTILINE):
+        below[above] += used.split(" & ")
+
+    def height(name: str) -> int:
+        return 1 + max((height(one) for one in below[name]), default=0)
+
+    rows = [
+        f"| **{label[name]}** | {said[name]} | {', '.join(label[one] for one in below[name])} |"
+        for name in sorted(said, key=height, reverse=True)
+    ]
+    return "\n".join(["| folder | what lives there | rests on |", "|---|---|---|", *rows])
+
+
+def _with_lists(markdown: str) -> str:
+    """With a blank line before each list: elsewhere one may follow a paragraph at once, for MkDocs it may not."""
+    lines: list[str] = []
+    fenced = False
+    for line in markdown.splitlines():
+        before = lines[-1] if lines else ""
+        starts = re.match(r"(?:[-*]|\d+\.) ", line) and not fenced
+        if starts and before.strip() and not re.match(r"(?:[-*]|\d+\.) |\s", before):
+            lines.append("")
+        fenced ^= line.startswith("```")
+        lines.append(line)
+    return "\n".join(lines) + "\n"
 
 
 def _commands() -> str:
@@ -166,18 +201,20 @@ def _executed(path: Path, config: MkDocsConfig) -> tuple[str, dict[str, str], li
     notebook: Any = nbformat.read(path, as_version=4)
     os.environ["TQDM_DISABLE"] = "1"  # no bars
     os.environ["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"  # a remark of the debugger's
-    client = NotebookClient(
-        notebook,
-        timeout=600,
-        kernel_name="python3",
-        resources={"metadata": {"path": str(path.parent)}},
-        config=Config({"KernelManager": {"transport": "ipc"}}),  # on this machine alone, without an open port
-    )
-    try:
-        if os.environ.get(AS_WRITTEN) != "1":
-            client.execute()
-    except CellExecutionError as error:
-        raise PluginError(f"{path.name}: a cell raises.\n{error}") from error
+    with TemporaryDirectory() as folder:
+        socket = {"transport": "ipc", "ip": f"{folder}/kernel"}  # on this machine alone, without an open port
+        client = NotebookClient(
+            notebook,
+            timeout=600,
+            kernel_name="python3",
+            resources={"metadata": {"path": str(path.parent)}},
+            config=Config({"KernelManager": socket}),
+        )
+        try:
+            if os.environ.get(AS_WRITTEN) != "1":
+                client.execute()
+        except CellExecutionError as error:
+            raise PluginError(f"{path.name}: a cell raises.\n{error}") from error
     log.info("%s ran in %.0f s", path.name, time.perf_counter() - start)
     page, html, pictures = [], {}, []
     uri = path.relative_to(config.docs_dir).as_posix().removesuffix(".ipynb")
