@@ -210,15 +210,16 @@ class Explanation(Decomposition[X]):
         return cache(partial(self.again.beside, torch.tensor(self.target)))
 
     def likeliest(self, top: int) -> "Explanation[Any]":
-        """The class that is explained and the likeliest others of each example, ``top`` in all, as several targets.
+        """The class, or next token, that is explained and the likeliest others of each example, as several targets.
 
-        It is this explanation itself where the model is not at hand, or its output is no row of classes.
+        ``top``: how many in all. Where the model is not at hand, or its output is no row of classes, it is this
+        explanation itself.
 
         Raises:
             SourceError: the model's weights have changed since.
         """
         target = self.target
-        known = isinstance(target, list) and bool(target) and all(isinstance(one, int) for one in target)
+        known = isinstance(target, list) and bool(target)
         if top < 2 or self.several or self.again is None or self.chance is None or not known:
             return self
         found = self._beside(top)

@@ -81,7 +81,7 @@ class Explained:
             "equation": equation(explanation, i),
             **({"label": self.names.name(label)} if label is not None else {}),
             **self._words(explanation.example(i), item),
-            **self._likeliest(explanation, i),
+            **self._likeliest(explanation, i, item),
         }
         title = shown(f"{item.name}: {self._said(row)}")
         if self.kept.pictures is None or len(self.rows) < self.kept.pictures:
@@ -126,7 +126,7 @@ class Explained:
         tokenizer = None if self.encoder is None or item.text is None else self.encoder.tokenizer
         return {"image": item.picture, "features": item.feature_names, "classes": names, "tokenizer": tokenizer}
 
-    def _likeliest(self, explanation: Explanation[Any], i: int) -> dict[str, Any]:
+    def _likeliest(self, explanation: Explanation[Any], i: int, item: Item) -> dict[str, Any]:
         """The classes that are explained beside the first, where that is asked for."""
         several = explanation.likeliest(self.top)
         if not several.several:
@@ -137,7 +137,7 @@ class Explained:
             assert one.probability is not None  # there are classes
             rows.append(
                 {
-                    "target": self.names.name(one.target[i]),
+                    "target": self._output_name(one.target[i], item),
                     "probability": one.probability[i].item(),
                     "output": one.output[i].item(),
                     "bias": one.bias[i].item(),

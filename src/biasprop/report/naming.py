@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from ..results import Decomposition, Part
+from ..results import Decomposition, Part, Tokenizer, token_texts
 
 __all__ = ["equation", "equation_of", "feature_name", "method_of", "named_target", "source_name"]
 
@@ -26,6 +26,7 @@ def named_target(
     example: int,
     classes: Sequence[str] | None = None,
     label: int | str | None = None,
+    tokenizer: Tokenizer | None = None,
 ) -> str:
     """``siamang 41 %, labelled gibbon`` where the outputs have names, else ``output 369 (41 %)``; empty for no choice.
 
@@ -34,6 +35,7 @@ def named_target(
         example: which of the batch.
         classes: names of the outputs; default: those that the model itself gives them.
         label: the true class, its index or its name; it is said where it is not the target.
+        tokenizer: of a language model: says how the token is written that continues the text.
     """
     names = explanation.classes if classes is None else classes
     target = explanation.target
@@ -44,8 +46,12 @@ def named_target(
     other = "" if true is None or chosen is None or true == _class_name(chosen, names) else f", labelled {true}"
     if chosen is None or isinstance(chosen, str):
         return f"{chosen or ''}{other}"
-    known = isinstance(chosen, int) and 0 <= chosen < len(names)
-    said = [str(names[chosen]), share] if known else [f"output {chosen}", f"({share})" * bool(share)]
+    if isinstance(chosen, tuple) and tokenizer is not None and not names:
+        said = [repr(token_texts(chosen[-1:], tokenizer)[0]), share]
+    elif isinstance(chosen, int) and 0 <= chosen < len(names):
+        said = [str(names[chosen]), share]
+    else:
+        said = [f"output {chosen}", f"({share})" * bool(share)]
     return f"{' '.join(filter(None, said))}{other}"
 
 

@@ -76,7 +76,7 @@ def draw(
     if not 0 <= part < len(explanation.parts):
         raise InputError(f"There is no part {part}: the explanation has {len(explanation.parts)}.")
     example %= len(explanation)
-    first = named_target(explanation, example, classes, label) if title is None else title
+    first = named_target(explanation, example, classes, label, tokenizer) if title is None else title
     heading = "\n".join([*([first] if first else []), equation(explanation, example)])
     texts = tokens_of(explanation.parts, explanation.ids, explanation.axis)
     text = next((one for one in texts if part in one.parts), None)

@@ -25,7 +25,7 @@ def summarize(
     n = len(explanation)
     lines = [f"Explanation of {n} prediction{'s' if n != 1 else ''} ({method_of(explanation)})"]
     for i in range(min(n, examples)):
-        chosen = named_target(explanation, i, classes)
+        chosen = named_target(explanation, i, classes, tokenizer=tokenizer)
         lines.append(f"  example {i}{f', {chosen}' if chosen else ''}: {equation(explanation, i)}")
         lines += [f"    {line}" for line in _received(explanation, i, feature_names, features, tokenizer)]
         lost, kept = explanation.unattributed[i].item(), explanation.withheld[i].item()

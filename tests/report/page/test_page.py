@@ -7,11 +7,13 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
+from folders import byte_level, continuation
 from helpers import randomise
 from torch import nn
 
 import biasprop
 from biasprop import InputError
+from biasprop.results import token_texts
 
 HOSTILE = "</script><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">"
 
@@ -250,3 +252,29 @@ def test_what_a_page_holds_without_a_browser(explanation, tmp_path):
         explanation.html(image=np.zeros((3, 3)))
     loaded = explanation.save(tmp_path / "e.safetensors") or biasprop.load(tmp_path / "e.safetensors")
     assert "f(x)" in loaded.html()
+
+
+def test_the_next_tokens_of_a_language_model_side_by_side(opened, tmp_path):
+    pytest.importorskip("transformers")
+    tokenizer = byte_level(tmp_path / "gpt")
+    model = continuation(tmp_path / "gpt", tokenizer).eval()
+    texts = {"input_ids": torch.tensor([tokenizer(one)["input_ids"][:3] for one in ("the film was", "not a dull")])}
+    explanation = biasprop.explain(model, texts)
+    several = explanation.likeliest(3)
+    with torch.no_grad():
+        logits = model(**texts).logits
+    for i, (position, first) in enumerate(explanation.target):
+        best = logits[i, position].topk(3).indices.tolist()
+        assert best[0] == first
+        assert [chosen[i] for chosen in several.target] == [(position, token) for token in best]
+    page = opened(explanation.html(example=1, tokenizer=tokenizer, top=3))
+    tabs = page.locator("[role=tab]").all_inner_texts()
+    wanted = [repr(token_texts([chosen[1][1]], tokenizer)[0]) for chosen in several.target]
+    assert [tab.rpartition(" ")[0].rpartition(" ")[0] for tab in tabs] == wanted
+    page.locator("[role=tab]").nth(1).click()
+    assert page.inner_text("#sentence").startswith(f"f(x) = {several.output[1, 1].item():.4g}")
+    words = page.locator(".target:visible .word")
+    words.nth(0).hover()
+    amount = several.for_target(1).tokens.words_of(1, tokenizer).attribution[0].item()
+    assert f": {amount:+.4g} = w * x" in page.locator(".target:visible .pointed").inner_text()
+    assert wanted[0] in explanation.summary(tokenizer=tokenizer)

@@ -122,7 +122,7 @@ def content_of(
         values = [_maps(one, example, cell) for one in each]
     else:
         labels, values = feature_rows(each, 0, example, feature_names, FEATURES)
-    targets = [_target(one, example, classes, *pair) for one, pair in zip(each, values, strict=True)]
+    targets = [_target(one, example, classes, tokenizer, *pair) for one, pair in zip(each, values, strict=True)]
     heading = title if title is not None else targets[0].name
     content = Content(kind, heading, method_of(explanation), targets, labels)
     if not space:
@@ -138,13 +138,20 @@ def content_of(
     return replace(content, cell=cell, size=(height, width), photo=photo, overlay=overlay, parts=parts)
 
 
-def _target(one: Decomposition[Any], example: int, classes: Sequence[str] | None, w: Array, beta: Array) -> Shown:
+def _target(
+    one: Decomposition[Any],
+    example: int,
+    classes: Sequence[str] | None,
+    tokenizer: Tokenizer | None,
+    w: Array,
+    beta: Array,
+) -> Shown:
     f, b, lost, error = (t[example].item() for t in (one.output, one.bias, one.unattributed, one.completeness_error))
     sources = zip(one.sources.names, one.sources.operations, one.sources.amounts[example].tolist(), strict=True)
     ordered = sorted(sources, key=lambda source: -abs(source[2]))
     rest = sum(amount for _, _, amount in ordered[SOURCES:])
     kept = ordered[:SOURCES] + ([(f"{len(ordered) - SOURCES} others", "", rest)] if len(ordered) > SOURCES else [])
-    name = named_target(one, example, classes) or "f(x)"
+    name = named_target(one, example, classes, tokenizer=tokenizer) or "f(x)"
     return Shown(name, equation(one, example), f, b, lost, error, w, beta, kept)
 
 
