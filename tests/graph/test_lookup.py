@@ -144,3 +144,18 @@ def test_embeddings_with_the_examples_behind_the_tokens(flat):
         for k in range(5):
             (expected,) = biasprop.explain(model, IDS[i : i + 1, k : k + 1], 1).tokens.weight_attribution
             torch.testing.assert_close(explanation.tokens.weight_attribution[i, k], expected[0])
+
+
+def test_what_is_counted_may_be_yes_or_no():
+    """As transformers counts positions where no mask is given."""
+
+    class Counting(Reader):
+        def forward(self, ids):
+            seen = ids != 0
+            places = (
+                seen.cumsum(1) + seen.prod(1, keepdim=True) - seen.int().cumsum(1).prod(1, keepdim=True).clamp(0, 1)
+            )
+            return self.head(torch.relu(self.words(ids) + self.places(places)).sum(1))
+
+    made = randomise(Counting()).double()
+    torch.testing.assert_close(biasprop.explain(made, IDS).output, made(IDS).max(1).values)

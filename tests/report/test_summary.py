@@ -113,3 +113,19 @@ def test_of_a_photo_it_names_patches():
     line = str(explanation).splitlines()[2]
     assert line.split("  ")[2] == f"rows {3 * row}-{min(3 * row + 2, 55)}, columns {3 * column}-{3 * column + 2}"
     assert f"{sums[row, column].item():+.4g} = w*x" in line
+
+
+def test_names_that_are_given_once_are_said_everywhere(table, image, tmp_path):
+    named = table.named(features=NAMES)
+    assert str(named) == table.summary(NAMES)
+    assert named.top(1)[0].name in NAMES
+    named.save(tmp_path / "e.safetensors")
+    assert str(biasprop.load(tmp_path / "e.safetensors")) == str(named)
+    assert f"{named.top(1, 0)[0].name} = " in named.html()
+    assert named.example(1).features == tuple(NAMES)
+    classes = [f"class {k}" for k in range(9)]
+    said = image.named(classes)
+    assert str(said) == image.summary(classes=classes)
+    assert said.plot(1).get_suptitle() == image.plot(1, classes=classes).get_suptitle()
+    assert said.likeliest(3).for_target(2).classes == tuple(classes)
+    assert all(one in said._repr_html_() for one in [f"class {image.target[0]} "])

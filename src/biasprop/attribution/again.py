@@ -37,13 +37,12 @@ class Again:
     def beside(self, chosen: Tensor, count: int) -> Any:
         """Of the classes ``chosen``, and of the likeliest others, ``count`` in all.
 
-        ``chosen``: ``(N,)``, or ``(N, 2)``: of a language model the position and the token.
+        ``chosen``: ``(N,)``, or ``(N, 2)``: of a language model the last position, and the next token.
         """
         logits = self.outputs(self.request).detach()
         indices = chosen.reshape(len(chosen), -1).to(logits.device)
         where, first = indices[:, :-1], indices[:, -1:]
         logits = logits[(torch.arange(len(logits), device=logits.device), *where.T)]
         others = logits.scatter(1, first, float("-inf")).topk(min(count, logits.shape[1]) - 1).indices
-        classes = torch.cat([first, others], 1)
-        each = [torch.cat([where, one[:, None]], 1) for one in classes.T] if where.shape[1] else classes
-        return self.explained(replace(self.request, target="predicted", targets=each))
+        targets = torch.cat([first, others], 1)
+        return self.explained(replace(self.request, target="predicted", targets=targets))

@@ -222,7 +222,7 @@ class Explanation(Decomposition[X]):
         known = isinstance(target, list) and bool(target)
         if top < 2 or self.several or self.again is None or self.chance is None or not known:
             return self
-        found = self._beside(top)
+        found = self._beside(top).named(self.classes, self.features)
         self._require_same(found.values[:1])
         return found
 

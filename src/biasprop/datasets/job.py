@@ -203,10 +203,7 @@ def attribute(
             with its tokenizer if it has one, in each worker.
         out: the folder.
         target: ``"predicted"``, ``"label"`` (the true class), an index, or a tuple of indices.
-        rule: as in `explain`.
-        temperature: as in `explain`.
-        linearization: as in `explain`.
-        handover: as in `explain`.
+        rule: as in `explain`; likewise ``temperature``, ``linearization`` and ``handover``.
         terms: also keep which class ``w.x`` alone and ``b`` alone predict.
         map_size: of images, the longest side of a map at most: attributions are summed over patches. 0 keeps none.
         half: keep attributions in float16, not float32.
@@ -219,8 +216,7 @@ def attribute(
         engine: ``"local"``, or ``"ray"``: actors on this machine or on the cluster that Ray is connected to.
         workers: of Ray, how many; default: one for each CPU, or share of a GPU.
         gpus: of each worker of Ray; may be a fraction.
-        strict: stop at the first example that cannot be explained; else it goes into a table of errors.
-        retry: try those again.
+        strict: stop at the first example that cannot be explained; else it is named in a table, and ``retry`` tries it.
         progress: show how far it is.
 
     Returns:
@@ -228,15 +224,15 @@ def attribute(
 
     Raises:
         InputError: the data set cannot be read, or the folder is of another job.
-        FileError: the folder cannot be read or written to, or another job is using it.
+        FileError: the folder cannot be used, or another job is using it.
         MissingExtra: pyarrow, Ray or another package is not installed.
         BiaspropError: the model cannot be explained; see `explain`.
     """
     asked = Asked(target, rule, temperature, linearization, handover, terms, Keeping(map_size, half, sources))
     names = None if classes is None else Classes(list(classes), {name: i for i, name in enumerate(classes)})
     made, pool = Model(model, device or ("cuda" if gpus else None), tokenizer), Pool(engine, workers, gpus)
-    how = preparation or Preparation()
-    return Job(made, dataset, asked, how, names, pool, batch_size, strict, retry, progress).run(Path(out))
+    job = Job(made, dataset, asked, preparation or Preparation(), names, pool, batch_size, strict, retry, progress)
+    return job.run(Path(out))
 
 
 def _alike(item: Item, shape: Sequence[int], explainer: Explainer, encoder: Encoder | None) -> Any:

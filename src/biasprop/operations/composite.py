@@ -169,16 +169,23 @@ def gated_linear_unit(u: Tensor, dim: int = -1) -> Tensor:
 
 
 def cumulative_sum(u: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
-    """A product with a triangular matrix."""
-    u = u if dtype is None else u.to(dtype)
-    size = u.shape[dim]
-    ones = torch.ones(size, size, dtype=u.dtype, device=u.device).triu()
-    return (u.movedim(dim, -1) @ ones).movedim(-1, dim)
+    """A product with a triangular matrix; of whole numbers in float64, which has matrix products everywhere."""
+    u = _counted(u, dtype)
+    size, kind = u.shape[dim], u.dtype if u.is_floating_point() else torch.float64
+    ones = torch.ones(size, size, dtype=kind, device=u.device).triu()
+    return (u.to(kind).movedim(dim, -1) @ ones).movedim(-1, dim).to(u.dtype)
+
+
+def _counted(u: Tensor, dtype: Any) -> Tensor:
+    """In the type in which torch sums and multiplies along a dimension."""
+    if dtype is not None:
+        return u.to(dtype)
+    return u if u.is_floating_point() else u.long()
 
 
 def product_along(u: Tensor, dim: int, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """One factor after the other."""
-    factors = (u if dtype is None else u.to(dtype)).unbind(dim)
+    factors = _counted(u, dtype).unbind(dim)
     out = factors[0]
     for factor in factors[1:]:
         out = out * factor

@@ -24,6 +24,7 @@ def feature_rows(
         names: of the features.
         most: features at most; what the others receive is one row.
     """
+    names = names or each[0].features or None
     pairs = [_received(one, part, example) for one in each]
     order = np.argsort(-np.max([np.abs(w + beta) for w, beta in pairs], 0), kind="stable")
     kept, rest = order[:most], order[most:]

@@ -60,6 +60,7 @@ def frame_of(explanation: Decomposition[Any], names: Sequence[str] | None) -> An
     if explanation.several:
         raise InputError("A table is of one target: explanation.for_target(0).to_pandas().")
     pandas = require("pandas", "pandas")
+    names = names or explanation.features or None
     n, tables = len(explanation), []
     for part in explanation.parts:
         labels = [feature_name(part, k, names) for k in range(math.prod(part.shape))]

@@ -44,6 +44,7 @@ def largest_received(
 
     ``texts``: whether tokens are listed, too, or only what is no embedding of tokens.
     """
+    names = names or explanation.features or None
     found_texts = tokens_of(explanation.parts, explanation.ids, explanation.axis)
     embedded = {i for text in found_texts for i in text.parts}
     n = len(explanation)

@@ -56,6 +56,7 @@ def write_decomposition(found: Decomposition[Any], path: str | PathLike[str]) ->
         "linearization": found.linearization,
         "handover": found.handover,
         "classes": list(found.classes),
+        "features": list(found.features),
         "ids": [None if one is None else next(k for k, t in enumerate(texts) if t is one) for one in found.ids],
     }
     write_tensors(path, FORMAT, tensors, header)
@@ -108,6 +109,7 @@ def _made(header: dict[str, Any], tensors: dict[str, Tensor], kind: type[D]) -> 
         linearization=header.get("linearization", "tangent"),
         handover=header.get("handover", ""),
         classes=tuple(header.get("classes", ())),
+        features=tuple(header.get("features", ())),
         ids=tuple(None if k is None else tensors[f"ids.{k}"] for k in header.get("ids", [])),
     )
 

@@ -67,8 +67,9 @@ def _require_header(header: Mapping[str, Any]) -> None:
     temperature = header["temperature"]
     for name in ("linearization", "handover"):
         _require(_is_text(header.get(name, "")), f"its {name} is no text, or is too long")
-    classes = header.get("classes", [])
-    _require(isinstance(classes, list) and all(map(_is_text, classes)), "its classes are no names")
+    for name in ("classes", "features"):
+        called = header.get(name, [])
+        _require(isinstance(called, list) and all(map(_is_text, called)), f"its {name} are no names")
     ids = header.get("ids", [])
     listed = isinstance(ids, list) and all(k is None or type(k) is int for k in ids)
     _require(listed and len(ids) in (0, len(names)), "its ids are not one number, or none, for each name")

@@ -42,7 +42,8 @@ class Decomposition(Generic[X]):
         ids: of the parts that are embeddings of tokens, ``(N, L)`` each; see `tokens`.
         handover: where the attribution was handed over, names joined by ", "; empty for nowhere.
         chance: softmax of the outputs at the targets, ``(J, N)``; None where the output is no row of classes.
-        classes: names of the outputs, where the model itself has them (classifiers of transformers).
+        classes: names of the outputs, where the model has them (classifiers of transformers), or `named` gave them.
+        features: names of tabular features, if `named` gave them.
     """
 
     parts: tuple[Part, ...]
@@ -60,6 +61,7 @@ class Decomposition(Generic[X]):
     handover: str = ""
     chance: Tensor | None = None
     classes: Sequence[str] = ()
+    features: Sequence[str] = ()
 
     def __len__(self) -> int:
         return self.values.shape[1]
@@ -209,6 +211,17 @@ class Decomposition(Generic[X]):
             axis=replace(self.axis, chosen=chosen),
             ids=cut_ids(self.ids, i),
         )
+
+    def named(self, classes: Sequence[str] | None = None, features: Sequence[str] | None = None) -> Self:
+        """The same explanation, which says in texts, pictures and pages what things are called.
+
+        Args:
+            classes: names of the outputs.
+            features: names of tabular features.
+        """
+        outputs = self.classes if classes is None else tuple(map(str, classes))
+        inputs = self.features if features is None else tuple(map(str, features))
+        return replace(self, classes=outputs, features=inputs)
 
     def for_target(self, j: int) -> Self:
         """The explanation of the ``j``-th of several targets, without the dimension of targets.
