@@ -105,6 +105,21 @@ def test_option_3_with_its_equal_shares_is_that_of_the_reference(problem):
     torch.testing.assert_close(nothing if left is None else left, nothing if lost is None else lost)
 
 
+@pytest.mark.parametrize("shape", [(), (11,), (3, 11)])
+def test_a_slope_of_zero_everywhere_leaves_all_to_equal_shares(shape):
+    weight, u = torch.randn(11, 6, dtype=torch.float64), torch.randn(3, 6, dtype=torch.float64)
+    layer = weighted.Dense(weight, u.shape, torch.Size((3, 11)))
+    beta = torch.randn(2, 3, 11, dtype=torch.float64)
+    slope = Slope(torch.zeros(shape, dtype=torch.float64))
+    received, rest = spread_positive(layer, u, slope, beta)
+    assert received.shape == (2, 3, 6)
+    assert not received.any()
+    torch.testing.assert_close(rest, beta)
+    equal, lost = spread_equally(layer, u, slope, rest)
+    torch.testing.assert_close(equal.sum(2), beta.sum(2))
+    assert lost is None
+
+
 @pytest.mark.parametrize("sign", [1, 0, -1])
 @pytest.mark.parametrize("gated", [False, True])
 def test_a_large_weight_is_halved_some_rows_at_a_time(sign, gated, monkeypatch):

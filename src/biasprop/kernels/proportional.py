@@ -54,6 +54,8 @@ def _spread_halves(
         received.append(_messages(layer, parts, taken, total))
         if is_zero(rest):
             break
+    if not received:  # a slope of 0 everywhere: no component is positive
+        return rest.new_zeros(len(rest), *halves[0][0].shape), rest
     return sum_of(received), rest
 
 
