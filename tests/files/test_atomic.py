@@ -8,7 +8,7 @@ import pytest
 from children import BARE, kill, started
 
 from biasprop import FileError
-from biasprop.files import make_folder, processes, write_atomically
+from biasprop.files import make_folder, processes, remove_leftovers, write_atomically
 
 pytestmark = pytest.mark.usefixtures("nothing_left_open")
 
@@ -121,6 +121,16 @@ def test_files_of_other_machines_are_removed_when_they_are_a_day_old(tmp_path):
     write_atomically(path, lambda file: file.write_text("text"))
     assert [f.exists() for f in kept] == [True] * len(kept)
     assert [f.exists() for f in gone] == [False] * len(gone)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="processes are told apart by their start")
+def test_what_killed_writers_of_any_file_have_left_in_a_folder_is_removed(tmp_path):
+    machine = processes.tag().split("-")[0]
+    dead = [left(tmp_path / name, f"{machine}-999999999-00000000") for name in ("a.txt", "b.parquet", "c")]
+    mine = left(tmp_path / "d.txt", processes.tag())
+    (tmp_path / f"{dead[0].name}.txt").write_text("the user's")
+    remove_leftovers(tmp_path)
+    assert names(tmp_path) == sorted(["a.txt", "b.parquet", "c", "d.txt", mine.name, f"{dead[0].name}.txt"])
 
 
 def test_a_file_of_the_users_is_never_removed(tmp_path):

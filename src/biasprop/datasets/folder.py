@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import FileError, InputError
-from ..files import make_folder
+from ..files import make_folder, remove_leftovers
 from .manifest import Manifest
 from .tables import error_schema, errors_of, opened, read_rows, schema_of, table_of, write_table
 from .worker import Found, Rows
@@ -52,7 +52,7 @@ class Folder:
         return Manifest.read(self.manifest_path)
 
     def begin(self, manifest: Manifest) -> None:
-        """Make what is missing, and see that the job is the one that began here.
+        """Make what is missing, remove what a killed job has half-written, see that the job is the one that began here.
 
         Raises:
             FileError: the folder cannot be written to.
@@ -60,6 +60,7 @@ class Folder:
         """
         for folder in (self.path, self.rows, self.failures):
             make_folder(folder)
+            remove_leftovers(folder)
         if self.exists:
             manifest.require_same(self.manifest(), self.path)
         else:

@@ -13,7 +13,7 @@ from pathlib import Path
 from ..errors import FileError
 from .processes import TAG, is_gone, tag
 
-__all__ = ["make_folder", "write_atomically"]
+__all__ = ["make_folder", "remove_leftovers", "write_atomically"]
 
 DAY = 24 * 60 * 60.0
 
@@ -52,9 +52,23 @@ def _prefix(target: Path) -> str:
 
 
 def _remove_leftovers(target: Path) -> None:
-    """The temporary files of this target whose process has ended or, where one cannot know, that are a day old."""
-    form = re.compile(f"{re.escape(_prefix(target))}({TAG.pattern})-[a-z0-9_]+{re.escape(target.suffix)}")
-    with os.scandir(target.parent) as entries:
+    """The temporary files of this target."""
+    _remove(target.parent, re.escape(_prefix(target)), re.escape(target.suffix))
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove the temporary files of all targets in a folder, where each write has a name of its own.
+
+    Raises:
+        OSError: the folder cannot be read.
+    """
+    _remove(folder, r"\.biasprop-[0-9a-f]{8}-", r"(?:\.[a-z0-9]+)?")
+
+
+def _remove(folder: Path, prefix: str, suffix: str) -> None:
+    """Those whose process has ended or, where one cannot know, that are a day old."""
+    form = re.compile(f"{prefix}({TAG.pattern})-[a-z0-9_]+{suffix}")
+    with os.scandir(folder) as entries:
         for entry in entries:
             found = form.fullmatch(entry.name)
             if found is None:
