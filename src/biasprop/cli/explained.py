@@ -183,7 +183,8 @@ class Explained:
             raise InputError("No input was selected: check --rows.")
         say("\n".join(self.lines()))
         drawn = len(self.rows) if self.kept.pictures is None else min(self.kept.pictures, len(self.rows))
-        say(f"{drawn} picture{'s' if drawn != 1 else ''} and summary.json in {self.folder}")
+        pages = f", {len(self.rows)} page{'s' * (len(self.rows) != 1)}" if self.kept.html else ""
+        say(f"{drawn} picture{'s' * (drawn != 1)}{pages} and summary.json in {self.folder}")
 
     def lines(self) -> list[str]:
         """The summary: a few lines a person can repeat to a colleague."""
