@@ -370,6 +370,15 @@ def _linked(path):
     path.symlink_to(path.with_suffix(".x"))
 
 
+def test_a_class_that_cannot_be_is_a_number_like_any_other(tmp_path, data):
+    found = run(Digits(data, 3), images_net(), tmp_path / "out")
+    (path,) = (found.path / "attributions").iterdir()
+    _set("target", -7)(path)
+    summary = biasprop.summarize(tmp_path / "out")
+    assert "output -7" in str(summary)
+    assert "output -7" in summary.html()
+
+
 @pytest.mark.parametrize(
     ("harm", "message"),
     [

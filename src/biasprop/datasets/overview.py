@@ -58,7 +58,7 @@ class Overview:
         """Of what was explained."""
         if index == NO_CLASS:
             return "the output"
-        return self.names[index].split(",")[0] if index < len(self.names) else f"output {index}"
+        return self.names[index].split(",")[0] if 0 <= index < len(self.names) else f"output {index}"
 
     def headline(self) -> str:
         """The line a person can repeat to a colleague."""

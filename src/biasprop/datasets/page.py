@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["overall_of"]
 
-CLASSES, MAPS, SOURCES = 30, 12, 15
+CLASSES, MAPS, SOURCES, FEATURES, WORDS = 30, 12, 15, 40, 2000
 BLANK = 224  # pixels along the longer side of a map without a photo, about
 
 Photos = Callable[[str], Any]
@@ -117,18 +117,34 @@ def _page(row: dict[str, Any], summary: Overview, found: Attributions, photos: P
     title = f"{row['id']}: {name}"
     if len(shape) == 2:
         photo = photos(row["id"])
-        pixels, _, cell = _blank(shape, whole) if photo is None else (photo, whole, _cell(photo, shape))
+        there = photo is not None and _patches(photo, shape) == shape  # else they are other data
+        pixels, _, cell = (photo, whole, _cell(photo, shape)) if there else _blank(shape, whole)
         size = (pixels.shape[0], pixels.shape[1])
         overlay = _thumbnail(pixels, whole, cell)
         return Content("image", title, method, [shown], [], cell, size, uri_of(pixels), overlay)
-    if row.get("tokens"):
-        return Content("text", title, method, [shown], list(row["tokens"]))
-    names = found.manifest.features or []
+    tokens = row.get("tokens") or []
+    if tokens and len(tokens) <= WORDS:
+        return Content("text", title, method, [shown], list(tokens))
+    names = tokens or found.manifest.features or []
     labels = names if len(names) == whole.size else [f"feature {k}" for k in range(whole.size)]
-    if row["unattributed"]:
-        shown = replace(shown, w=np.append(shown.w, 0.0), beta=np.append(shown.beta, row["unattributed"]))
-        labels = [*labels, "unattributed"]
-    return Content("features", title, method, [shown], labels)
+    return Content("features", title, method, *_largest(shown, labels))
+
+
+def _largest(shown: Shown, labels: Sequence[str]) -> tuple[list[Shown], list[str]]:
+    """The features that have received most, what the others have, and what nobody has."""
+    w, beta = shown.w.ravel(), shown.beta.ravel()
+    order = np.argsort(-np.abs(w + beta), kind="stable")
+    kept, rest = order[:FEATURES], order[FEATURES:]
+    rows = [(labels[k], w[k], beta[k]) for k in kept]
+    rows += [(f"{len(rest)} others", w[rest].sum(), beta[rest].sum())] if len(rest) else []
+    rows += [("unattributed", 0.0, shown.unattributed)] if shown.unattributed else []
+    amounts = np.array([row[1:] for row in rows], np.float64).reshape(-1, 2)
+    return [replace(shown, w=amounts[:, 0], beta=amounts[:, 1])], [row[0] for row in rows]
+
+
+def _patches(photo: Array, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """How many patches of that size a photo has."""
+    return tuple(int(-(-side // _cell(photo, shape))) for side in photo.shape[:2])
 
 
 def _cell(photo: Array, shape: tuple[int, ...]) -> int:

@@ -81,11 +81,24 @@ def test_photos_are_shown_where_the_data_are_given(opened, tmp_path):
     assert plain != shown
     (tmp_path / "data" / "0.png").unlink()  # what is gone has no photo
     summary.html(data=source_of(tmp_path / "data", how))
+    narrow = source_of(tmp_path / "data", Preparation(resize=32, crop=0))
+    assert summary.html(data=narrow) != plain
+    Image.new("RGB", (32, 99)).save(tmp_path / "data" / "1.png")  # nor has what is another photo now
+    summary.html(data=source_of(tmp_path / "data", Preparation(resize=0, crop=0)))
     page = opened(shown)
     page.locator("details.card summary").first.click()
     frame = page.locator("details.card iframe").first.element_handle().content_frame()
     frame.wait_for_selector("#map", state="visible")
     assert frame.locator("#photo").evaluate("image => image.naturalWidth") == 32
+
+
+def test_of_many_features_the_largest(tmp_path):
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(2, 300)).astype("f4"))
+    torch.manual_seed(0)
+    biasprop.attribute(tmp_path / "x.npy", nn.Linear(300, 3), tmp_path / "out", progress=False)
+    page = biasprop.summarize(tmp_path / "out").html()
+    assert "260 others" in page
+    assert page.count("&lt;tr title=") < 4 * 50
 
 
 def test_rows_of_a_table_and_names_that_are_hostile(opened, tmp_path):
