@@ -8,8 +8,19 @@ them and the state is its file; findings are the result, and the picture is draw
 
 from .auditor import Audit, audit, audit_source
 from .entry import Entry
-from .findings import Findings
+from .findings import Findings, wilson
 from .state import FORMAT
 from .terms import TERMS, logits_of, predicted_classes
 
-__all__ = ["FORMAT", "TERMS", "Audit", "Entry", "Findings", "audit", "audit_source", "logits_of", "predicted_classes"]
+__all__ = [
+    "FORMAT",
+    "TERMS",
+    "Audit",
+    "Entry",
+    "Findings",
+    "audit",
+    "audit_source",
+    "logits_of",
+    "predicted_classes",
+    "wilson",
+]

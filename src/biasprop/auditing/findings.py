@@ -10,9 +10,16 @@ from torch import Tensor
 
 from .terms import TERMS
 
-__all__ = ["Findings"]
+__all__ = ["Findings", "wilson"]
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+
+
+def wilson(share: float, n: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Wilson's confidence interval for a share of ``n`` examples."""
+    z = NormalDist().inv_cdf(0.5 + confidence / 2)
+    centre, half = share + z * z / (2 * n), z * (share * (1 - share) / n + z * z / (4 * n * n)) ** 0.5
+    return max(0.0, (centre - half) / (1 + z * z / n)), min(1.0, (centre + half) / (1 + z * z / n))
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,9 +63,7 @@ class Findings:
 
     def interval(self, share: float, confidence: float = 0.95) -> tuple[float, float]:
         """Wilson's confidence interval for a share of the examples."""
-        n, z = len(self), NormalDist().inv_cdf(0.5 + confidence / 2)
-        centre, half = share + z * z / (2 * n), z * (share * (1 - share) / n + z * z / (4 * n * n)) ** 0.5
-        return max(0.0, (centre - half) / (1 + z * z / n)), min(1.0, (centre + half) / (1 + z * z / n))
+        return wilson(share, len(self), confidence)
 
     @property
     def shares(self) -> Tensor:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..auditing import wilson
 from ..errors import BiaspropError, InputError
 from ..report import equation_of
 from ..report.page import Card, Content, Overall, Shown, overlaid, uri_of
@@ -52,6 +53,7 @@ def overall_of(summary: Overview, found: Attributions, data: "Source | None" = N
         title=f"{manifest.data}, explained",
         headline=summary.headline(),
         facts=[*facts, ("examples", str(len(summary)))],
+        accuracies=_accuracy(summary) if settings.get("target") == "predicted" else [],
         shares=np.concatenate(summary.whole.shares) if summary.whole.shares else np.zeros(0),
         sources=sources,
         heads=("class", "examples", "right", "f", "b", "b / f"),
@@ -59,6 +61,12 @@ def overall_of(summary: Overview, found: Attributions, data: "Source | None" = N
         galleries=[(title, cards) for title, cards in galleries if cards],
         errors=found.errors,
     )
+
+
+def _accuracy(summary: Overview) -> list[tuple[str, float, float, float]]:
+    """Of the network, over the examples whose label is known."""
+    n = summary.whole.labelled
+    return [("w.x + b", right := summary.whole.right / n, *wilson(right, n))] if n else []
 
 
 def _means(summary: Overview) -> list[Card]:

@@ -49,6 +49,7 @@ def test_attributions_open_their_examples(opened, tmp_path, data, width, scheme)
     said = page.inner_text("body")
     assert summary.headline() in said
     assert "1 example left out" in said
+    assert f"w.x + b\t{100 * summary.whole.right / 39:.1f} %" in said
     worst = summary.most_bias[0]
     card = page.locator("section", has_text="largest share of bias").locator("details").first
     assert f"{worst.id}: " in card.inner_text()
