@@ -27,8 +27,10 @@ def test_audits(folder, run):
     assert "toys:net on images" in page
     assert '<th scope="row">dog</th>' in page
     about = json.loads((folder / "out" / "audit.json").read_text())
-    (folder / "out" / "audit.json").write_text(json.dumps({**about, "classes": 5, "data": 3, "errors": [4]}))
-    assert run("report", "out")[0] == 0  # of others, and nothing in it is trusted
+    for errors in ([4], 4, {"id": 4}):  # of others, and nothing in it is trusted
+        strange = {**about, "classes": 5, "data": 3, "errors": errors, "model": [1]}
+        (folder / "out" / "audit.json").write_text(json.dumps(strange))
+        assert run("report", "out")[0] == 0
     (folder / "out" / "audit.json").write_text("[" * 100_000)
     status, _, err = run("report", "out")
     assert (status, "Run the audit again" in err) == (2, True)

@@ -34,6 +34,9 @@ def test_of_an_image_patches_and_of_several_tensors_the_largest_of_all(image, pa
 def test_bad_arguments(image):
     with pytest.raises(InputError, match="no example 3"):
         image.top(example=3)
+    for k in (0, -1, 2.5):
+        with pytest.raises(InputError, match="k must be a positive whole number"):
+            image.top(k)
     several = biasprop.explain(convolutional(), IMAGES, targets=[0, 1])
     for act in (several.top, several.to_pandas):
         with pytest.raises(InputError, match="for_target"):

@@ -273,8 +273,10 @@ class Explanation(Decomposition[X]):
             bias_attribution)``, the largest first.
 
         Raises:
-            InputError: there is no such example, or there are several targets.
+            InputError: there is no such example, ``k`` is no positive number, or there are several targets.
         """
+        if not isinstance(k, int) or k < 1:
+            raise InputError(f"k must be a positive whole number, not {k!r}.")
         if self.several:
             raise InputError("The largest are of one target: explanation.for_target(0).top().")
         if not -len(self) <= example < len(self):

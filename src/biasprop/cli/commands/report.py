@@ -59,9 +59,9 @@ def _of_audit(folder: Path, page: Path) -> str:
     about = _about(folder / "audit.json")
     names = about.get("classes")
     names = [str(one) for one in names] if isinstance(names, list) else []
-    errors = [
-        (str(one.get("id")), str(one.get("reason"))) for one in about.get("errors") or () if isinstance(one, dict)
-    ]
+    left = about.get("errors")
+    left = [one for one in left if isinstance(one, dict)] if isinstance(left, list) else []
+    errors = [(str(one.get("id")), str(one.get("reason"))) for one in left]
     audit = Audit.of(folder / "audit.safetensors", errors)
     data = about.get("data")
     places = [Path(str(one)).name for one in data] if isinstance(data, list) else []
