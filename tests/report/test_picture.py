@@ -119,9 +119,23 @@ def test_panels_are_chosen(image, table):
     assert [_term(axis) for axis in row.axes[:3]] == ["input", "w * x", "w * x + beta"]
     assert len(image.plot(panels="sources").axes) == 1
     assert table.plot(panels=["equation", "sources"]).axes[0].get_title() == "f(x) = w . x + b"
-    for panels in ("features", ("sum", "x"), ()):
+    for panels in ("features", ("sum", "x"), (), 3, [3]):
         with pytest.raises(InputError, match="panels must be some of 'beta', 'equation', 'input'"):
             image.plot(panels=panels)
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        ({"classes": 3}, "classes must be a list of names, not 3"),
+        ({"classes": "cat"}, "classes must be a list of names, not 'cat'"),
+        ({"patch": 0}, "The size of a patch must be a positive whole number, not 0"),
+        ({"patch": "8"}, "The size of a patch must be a positive whole number, not '8'"),
+    ],
+)
+def test_what_no_picture_can_be_made_of(image, bad, message):
+    with pytest.raises(InputError, match=message):
+        image.plot(**bad)
 
 
 def test_a_notebook_shows_it_without_pyplot(image):

@@ -59,13 +59,14 @@ class Skips(torch.nn.Module):
 
 
 def test_the_largest_features_come_first(table):
-    lines = [line for line in summarize(table, NAMES, examples=1).splitlines() if "= w*x" in line]
+    named = table.named(features=NAMES)
+    lines = [line for line in summarize(named, examples=1).splitlines() if "= w*x" in line]
     values = [float(re.search(r"([+-]\S+) = w\*x", line).group(1)) for line in lines]
     order = table.attribution[0].abs().argsort(descending=True)
     assert [line.split()[0] for line in lines] == [NAMES[i] for i in order]
     assert values == pytest.approx(table.attribution[0][order].tolist(), rel=1e-3)
-    assert len([line for line in summarize(table, NAMES, examples=1, features=2).splitlines() if "= w*x" in line]) == 2
-    assert "... and 1 more" in summarize(table, NAMES, examples=1)
+    assert len([line for line in summarize(named, examples=1, features=2).splitlines() if "= w*x" in line]) == 2
+    assert "... and 1 more" in summarize(named, examples=1)
 
 
 def test_what_was_withheld_or_is_unattributed_is_said():

@@ -38,7 +38,7 @@ def test_regions_of_several_inputs_and_of_hidden_tensors(image, pair):
         (torch.zeros(10, 12), "must be integers"),
         (-torch.ones(10, 12).long(), "from 0"),
         (torch.zeros(7, 7).long(), "do not fit"),
-        (0, "at least 1"),
+        (0, "a positive whole number"),
     ],
 )
 def test_bad_regions(image, labels, message):

@@ -7,7 +7,8 @@ Uses everything below: `biasprop.graph`, `biasprop.operations`, `biasprop.propag
 from .captum import BiasBackprop, CaptumMethod, from_captum, visible_to_noise_tunnel
 from .explanation import Explanation, load
 from .inputs import as_tuple, check_input
-from .main_line import MEMORY_BUDGET, Explainer, captured, explain, explainer
+from .main_line import MEMORY_BUDGET, Explainer, captured
+from .one_call import explain, explainer
 from .quantus import quantus_explain
 
 __all__ = [

@@ -250,7 +250,7 @@ class Explanation(Decomposition[X]):
             tokenizer: of a text: says how its tokens are written, which are otherwise given by their ids.
             classes: names of the outputs; default: those that the model itself gives them.
         """
-        return summarize(self, feature_names, examples, features, tokenizer, classes)
+        return summarize(self.named(classes, feature_names), examples, features, tokenizer)
 
     def top(
         self,
@@ -281,7 +281,7 @@ class Explanation(Decomposition[X]):
             raise InputError("The largest are of one target: explanation.for_target(0).top().")
         if not -len(self) <= example < len(self):
             raise InputError(f"There is no example {example}: the explanation has {len(self)}.")
-        return largest_received(self, example % len(self), k, features, tokenizer)
+        return largest_received(self.named(features=features), example % len(self), k, tokenizer)
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as plain values, which ``json.dumps`` takes: lists and numbers, example by example."""
@@ -301,7 +301,7 @@ class Explanation(Decomposition[X]):
             InputError: there are several targets.
             MissingExtra: pandas is not installed.
         """
-        return frame_of(self, features)
+        return frame_of(self.named(features=features))
 
     def __str__(self) -> str:
         return self.summary()

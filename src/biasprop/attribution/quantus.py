@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from ..errors import InputError
-from .main_line import explain
+from .one_call import explain
 
 __all__ = ["quantus_explain"]
 

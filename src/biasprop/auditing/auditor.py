@@ -26,6 +26,7 @@ from ..report.page import html_of_overall
 from ..version import __version__
 from .examining import Examining, examine
 from .findings import Findings
+from .gallery import galleries_of
 from .ledger import Ledger
 from .page import overall_of
 from .picture import draw_audit
@@ -64,22 +65,45 @@ class Audit(Findings):
         return draw_audit(self, title)
 
     def html(
-        self, path: str | PathLike[str] | None = None, *, title: str = "audit", classes: Sequence[str] = ()
+        self,
+        path: str | PathLike[str] | None = None,
+        *,
+        title: str = "audit",
+        classes: Sequence[str] = (),
+        model: nn.Module | Explainer | None = None,
+        data: Dataset[Any] | Source | None = None,
+        most: int = 8,
+        progress: bool = True,
     ) -> str:
         """The audit as a page, one file: what the parts predict, how much is bias, where it comes from, classes.
+
+        An audit keeps no maps. With ``model`` and ``data``, the examples that stand out are explained once more, and
+        open in the page: those that only ``w.x`` or only ``b`` gets right, and those of most bias.
 
         Args:
             path: where to write it, atomically; None: nowhere.
             title: of the page.
             classes: names of the classes.
+            model: the network that was audited, or an `Explainer` of it.
+            data: the data set, in the order in which it was audited.
+            most: how many examples of each kind can be opened.
+            progress: show a bar, on a terminal.
 
         Returns:
             The page.
 
         Raises:
+            InputError: only one of model and data is given, or they are not those of the audit.
+            MissingExtra: Pillow is not installed, for images.
             FileError: the folder cannot be written to.
         """
-        page = html_of_overall(overall_of(self, title, classes), __version__)
+        if (model is None) != (data is None):
+            raise InputError("Examples are explained once more for the page: give both model and data, or neither.")
+        galleries = []
+        if model is not None and data is not None:
+            explainer = model if isinstance(model, Explainer) else Explainer(model)
+            galleries = galleries_of(self, explainer, _positioned(data), classes, most, progress)
+        page = html_of_overall(overall_of(self, title, classes, galleries), __version__)
         if path is not None:
             write_atomically(path, lambda file: file.write_text(page, encoding="utf-8"))
         return page
@@ -267,6 +291,11 @@ def _by_position(loader: Any, batch_size: int) -> tuple[Any, int]:
             f"{type(loader).__name__}."
         )
     return loader, batch_size
+
+
+def _positioned(data: Dataset[Any] | Source) -> Source:
+    """A data set as a source; one that is a source already stays."""
+    return data if isinstance(data, Source) else source_of(data, Preparation())
 
 
 def _same(explainer: Explainer) -> Explainer:

@@ -59,7 +59,8 @@ class Entry:
         """With the sums rounded."""
         amounts, masses = (rounded([pair[k] for pair in self.sources.values()]) for k in (0, 1))
         labels, classes, outputs, biases = (self.tensors[name] for name in ("labels", "classes", "outputs", "biases"))
-        return Findings(labels, classes, outputs, biases, amounts, masses, tuple(self.sources))
+        names = tuple(self.sources)
+        return Findings(labels, classes, outputs, biases, amounts, masses, names, positions=self.tensors["positions"])
 
 
 def digest_of(positions: Tensor, x: Tensor, labels: Tensor) -> int:

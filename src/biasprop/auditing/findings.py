@@ -35,6 +35,7 @@ class Findings:
         masses: the same of the amounts' magnitudes.
         sources: name and operation of each source.
         errors: id and reason of examples that could not be read or explained, and are left out.
+        positions: of the examples in the data set, ``(N,)`` int64; default: one after the other.
     """
 
     labels: Tensor
@@ -45,6 +46,7 @@ class Findings:
     masses: Tensor
     sources: tuple[tuple[str, str], ...]
     errors: tuple[tuple[str, str], ...] = ()
+    positions: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -77,6 +79,22 @@ class Findings:
         ordered = values.sort().values  # torch.quantile takes 16 million at most
         at = [round(q * (len(ordered) - 1)) for q in QUANTILES]
         return dict(zip(QUANTILES, ordered[at].tolist(), strict=True))
+
+    def standing_out(self, most: int = 8) -> dict[str, list[int]]:
+        """Which examples are worth a look, of each kind ``most`` at most: the surest first, and those of most bias."""
+        right = self.classes == self.labels[:, None]
+        whole, linear, bias = right.unbind(1)
+        shares = torch.where(self.outputs != 0, self.biases / self.outputs, -torch.inf)
+        kinds = {
+            "the network is wrong, and w.x alone is right": (linear & ~whole, self.outputs),
+            "b alone is right, and w.x alone is wrong": (bias & ~linear, self.outputs),
+            "largest share of bias in the predicted logit": (self.outputs != 0, shares),
+        }
+        found = {}
+        for kind, (there, size) in kinds.items():
+            order = torch.where(there, size, -torch.inf).argsort(descending=True, stable=True)
+            found[kind] = order[: min(most, int(there.sum()))].tolist()
+        return found
 
     def summary(self) -> str:
         """The lines a person can repeat to a colleague."""

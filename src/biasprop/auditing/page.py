@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import torch
 
-from ..report.page import Overall
+from ..report.page import Card, Overall
 from .findings import Findings
 from .terms import TERMS
 
@@ -13,13 +13,16 @@ __all__ = ["overall_of"]
 CLASSES = 50
 
 
-def overall_of(audit: Findings, title: str, names: Sequence[str] = ()) -> Overall:
+def overall_of(
+    audit: Findings, title: str, names: Sequence[str] = (), galleries: Sequence[tuple[str, Sequence[Card]]] = ()
+) -> Overall:
     """What the page shows.
 
     Args:
         audit: what was found.
         title: of the page.
         names: of the classes.
+        galleries: examples that stand out, see `gallery`.
     """
     n = max(len(audit), 1)
     order = audit.masses.argsort(descending=True).tolist()
@@ -32,6 +35,7 @@ def overall_of(audit: Findings, title: str, names: Sequence[str] = ()) -> Overal
         sources=[(*audit.sources[i], audit.masses[i].item() / n, audit.amounts[i].item() / n) for i in order],
         heads=("class", "examples", *(f"right: {name}" for name in TERMS), "b / f"),
         classes=_classes(audit, names),
+        galleries=galleries,
         errors=audit.errors,
     )
 

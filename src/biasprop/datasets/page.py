@@ -9,7 +9,7 @@ import numpy as np
 from ..auditing import wilson
 from ..errors import BiaspropError, InputError
 from ..report import equation_of
-from ..report.page import Card, Content, Overall, Shown, overlaid, uri_of
+from ..report.page import Card, Content, Overall, Shown, thumbnail, uri_of
 from ..report.style import Array
 from .attributions import Attributions
 from .overview import Outlier, Overview
@@ -74,7 +74,7 @@ def _means(summary: Overview) -> list[Card]:
     for index, tally in list(summary.tallies.items())[:MAPS]:
         maps = tally.map()
         if maps is not None and maps[0].ndim == 2:
-            picture = _thumbnail(*_blank(maps[0].shape, maps[0]))
+            picture = thumbnail(*_blank(maps[0].shape, maps[0]))
             cards.append(Card(f"{summary.name(index)} ({tally.count})", picture))
     return cards
 
@@ -83,14 +83,6 @@ def _blank(shape: tuple[int, ...], map_: Array) -> tuple[Array, Array, int]:
     """A white ground, what is laid over it, and how many pixels wide its numbers are."""
     cell = max(1, BLANK // max(shape))
     return np.ones([cell * side for side in shape]), map_, cell
-
-
-def _thumbnail(ground: Array, map_: Array, cell: int) -> str:
-    """The map in patches of about a 28th of its longer side, which are still seen when it is small."""
-    patch = max(1, round(max(map_.shape) / 28))
-    rows, columns = (range(0, side, patch) for side in map_.shape)
-    coarse = np.add.reduceat(np.add.reduceat(map_, rows, 0), columns, 1)
-    return uri_of(overlaid(ground, coarse, cell * patch))
 
 
 def _cards(
@@ -128,7 +120,7 @@ def _page(row: dict[str, Any], summary: Overview, found: Attributions, photos: P
         there = photo is not None and _patches(photo, shape) == shape  # else they are other data
         pixels, _, cell = (photo, whole, _cell(photo, shape)) if there else _blank(shape, whole)
         size = (pixels.shape[0], pixels.shape[1])
-        overlay = _thumbnail(pixels, whole, cell)
+        overlay = thumbnail(pixels, whole, cell)
         return Content("image", title, method, [shown], [], cell, size, uri_of(pixels), overlay)
     tokens = row.get("tokens") or []
     if tokens and len(tokens) <= WORDS:

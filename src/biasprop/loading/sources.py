@@ -6,7 +6,7 @@ from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from ..errors import BiaspropError, FileError, InputError
 from ..extras import require
@@ -37,6 +37,7 @@ class Example:
     error: str = ""
 
 
+@runtime_checkable
 class Source(Protocol):
     """A data set, in a fixed order."""
 

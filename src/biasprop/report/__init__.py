@@ -4,7 +4,7 @@ Uses `biasprop.results` and sees nothing else; matplotlib is imported when a pic
 """
 
 from .listing import frame_of, plain_values
-from .naming import equation, equation_of, feature_name, named_target, source_name
+from .naming import equation, equation_of, feature_name, source_name
 from .photo import CLIP
 from .picture import draw
 from .printable import shown
@@ -26,7 +26,6 @@ __all__ = [
     "feature_name",
     "frame_of",
     "largest_received",
-    "named_target",
     "plain_values",
     "shown",
     "source_name",

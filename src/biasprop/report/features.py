@@ -13,7 +13,7 @@ __all__ = ["feature_rows"]
 
 
 def feature_rows(
-    each: Sequence[Decomposition[Any]], part: int, example: int, names: Sequence[str] | None, most: int
+    each: Sequence[Decomposition[Any]], part: int, example: int, most: int
 ) -> tuple[list[str], list[tuple[Array, Array]]]:
     """Labels, and for each of several targets ``w * x`` and ``beta`` of each row; all of them add up to its output.
 
@@ -21,16 +21,14 @@ def feature_rows(
         each: an explanation of one target, for each target.
         part: which tensor.
         example: which of the batch.
-        names: of the features.
         most: features at most; what the others receive is one row.
     """
-    names = names or each[0].features or None
     pairs = [_received(one, part, example) for one in each]
     order = np.argsort(-np.max([np.abs(w + beta) for w, beta in pairs], 0), kind="stable")
     kept, rest = order[:most], order[most:]
     tensor = each[0].parts[part]
     values = tensor.value.movedim(tensor.batch_dim, 0)[example].detach().flatten().double().cpu().numpy()
-    labels = [f"{feature_name(tensor, int(k), names)} = {values[k]:.4g}" for k in kept]
+    labels = [f"{feature_name(tensor, int(k), each[0].features)} = {values[k]:.4g}" for k in kept]
     labels += [f"{len(rest)} other{'s' * (len(rest) != 1)}"] if len(rest) else []
     found = [tuple(np.append(kind[kept], [kind[rest].sum()] * bool(len(rest))) for kind in pair) for pair in pairs]
     elsewhere = [_elsewhere(one, part, example) for one in each]

@@ -1,7 +1,6 @@
 """An explanation as plain values, for JSON, and as a table."""
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor
@@ -55,15 +54,14 @@ def _of_example(explanation: Decomposition[Any], part: Any, kind: Tensor, i: int
     return found if explanation.several else found[0]  # type: ignore[no-any-return]
 
 
-def frame_of(explanation: Decomposition[Any], names: Sequence[str] | None) -> Any:
+def frame_of(explanation: Decomposition[Any]) -> Any:
     """See `biasprop.Explanation.to_pandas`."""
     if explanation.several:
         raise InputError("A table is of one target: explanation.for_target(0).to_pandas().")
     pandas = require("pandas", "pandas")
-    names = names or explanation.features or None
     n, tables = len(explanation), []
     for part in explanation.parts:
-        labels = [feature_name(part, k, names) for k in range(math.prod(part.shape))]
+        labels = [feature_name(part, k, explanation.features) for k in range(math.prod(part.shape))]
         value = part.by_example(part.value[None], n)[0]
         w, beta = (part.by_example(kind, n)[0] for kind in (part.product, part.beta))
         columns = {"value": value, "weight_attribution": w, "bias_attribution": beta, "attribution": w + beta}

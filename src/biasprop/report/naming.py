@@ -24,7 +24,6 @@ def equation_of(f: float, b: float, past: float = 0.0) -> str:
 def named_target(
     explanation: Decomposition[Any],
     example: int,
-    classes: Sequence[str] | None = None,
     label: int | str | None = None,
     tokenizer: Tokenizer | None = None,
 ) -> str:
@@ -33,11 +32,10 @@ def named_target(
     Args:
         explanation: of one target.
         example: which of the batch.
-        classes: names of the outputs; default: those that the model itself gives them.
         label: the true class, its index or its name; it is said where it is not the target.
         tokenizer: of a language model: says how the token is written that continues the text.
     """
-    names = explanation.classes if classes is None else classes
+    names = explanation.classes
     target = explanation.target
     chosen = target[example] if isinstance(target, list) and target else target if isinstance(target, str) else None
     true = _class_name(label, names)
@@ -61,10 +59,10 @@ def _class_name(label: Any, names: Sequence[str]) -> str | None:
     return str(names[label]) if isinstance(label, int) and 0 <= label < len(names) else str(label)
 
 
-def feature_name(part: Part, flat: int, feature_names: Sequence[str] | None = None) -> str:
+def feature_name(part: Part, flat: int, feature_names: Sequence[str] = ()) -> str:
     """A feature's own name, or the tensor's with an index."""
     shape = part.shape
-    if feature_names is not None and len(shape) == 1 and len(feature_names) == shape[0]:
+    if len(shape) == 1 and len(feature_names) == shape[0]:
         return str(feature_names[flat])
     index: list[int] = []
     for size in reversed(shape):

@@ -38,7 +38,7 @@ class PhotoPanels:
         """
         self.photo = photo_of(values, image)
         whole = [m if m.ndim == 2 else m.sum(0) for m in (w, beta, w + beta)]
-        self.size = patch or max(1, round(max(whole[0].shape) / CELLS))
+        self.size = patch if patch is not None else max(1, round(max(whole[0].shape) / CELLS))
         labels = patches(whole[0].shape, self.size).numpy()
         sums = [np.bincount(labels.ravel(), weights=m.ravel())[labels] for m in whole]
         self.limit = max(np.finfo(float).tiny, *(float(np.percentile(np.abs(m), CLIP)) for m in sums))

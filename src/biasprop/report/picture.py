@@ -76,14 +76,15 @@ def draw(
     if not 0 <= part < len(explanation.parts):
         raise InputError(f"There is no part {part}: the explanation has {len(explanation.parts)}.")
     example %= len(explanation)
-    first = named_target(explanation, example, classes, label, tokenizer) if title is None else title
+    explanation = explanation.named(classes, feature_names)
+    first = named_target(explanation, example, label, tokenizer) if title is None else str(title)
     heading = "\n".join([*([first] if first else []), equation(explanation, example)])
     texts = tokens_of(explanation.parts, explanation.ids, explanation.axis)
     text = next((one for one in texts if part in one.parts), None)
     if text is not None:
         chosen = _chosen(panels, (*MAPS, "equation", "sources"))
         return draw_words(explanation, text, example, heading, tokenizer, chosen)
-    figure, axes, drawers = _arranged(explanation, example, part, panels, image, patch, feature_names)
+    figure, axes, drawers = _arranged(explanation, example, part, panels, image, patch)
     for name, axis in axes.items():
         drawers[name](axis)
     if "sum" in axes and panels is None:
@@ -99,7 +100,6 @@ def _arranged(
     panels: Sequence[str] | None,
     image: Any,
     patch: int | None,
-    feature_names: Sequence[str] | None,
 ) -> tuple["Figure", dict[str, "Axes"], dict[str, Drawer]]:
     """The figure, the axes of each panel, and what is drawn on them."""
     drawers: dict[str, Drawer] = {
@@ -117,7 +117,7 @@ def _arranged(
         if maps := [axes[name] for name in axes if name in MAPS]:
             photo.draw_scale(figure, maps, "bottom")
         return figure, axes, drawers
-    labels, [(of_w, of_beta)] = feature_rows([explanation], part, example, feature_names, FEATURES)
+    labels, [(of_w, of_beta)] = feature_rows([explanation], part, example, FEATURES)
     output = explanation.output[example].item()
     drawers["features"] = lambda axis: draw_waterfall(axis, labels, of_w, of_beta, output)
     height = max(3.6, 1.8 + 0.3 * len(labels))
@@ -131,8 +131,10 @@ def _arranged(
 def _chosen(panels: Sequence[str] | None, known: Iterable[str]) -> list[str]:
     """The panels that are asked for."""
     names = list(known)
-    chosen = names if panels is None else [panels] if isinstance(panels, str) else list(panels)
-    if unknown := [name for name in chosen if name not in names] or not chosen:
+    given = names if panels is None else panels
+    chosen = list(given) if isinstance(given, Iterable) and not isinstance(given, str) else [given]
+    unknown = [name for name in chosen if name not in names]
+    if unknown or not chosen:
         raise InputError(f"panels must be some of {', '.join(map(repr, sorted(names)))}; not {unknown or chosen}.")
     return list(dict.fromkeys(chosen))
 

@@ -36,7 +36,6 @@ def largest_received(
     explanation: Decomposition[Any],
     example: int,
     count: int,
-    names: Sequence[str] | None = None,
     tokenizer: Tokenizer | None = None,
     texts: bool = True,
 ) -> list[Received]:
@@ -44,14 +43,13 @@ def largest_received(
 
     ``texts``: whether tokens are listed, too, or only what is no embedding of tokens.
     """
-    names = names or explanation.features or None
     found_texts = tokens_of(explanation.parts, explanation.ids, explanation.axis)
     embedded = {i for text in found_texts for i in text.parts}
     n = len(explanation)
     listed: list[Amounts] = []
     for i, part in enumerate(explanation.parts):
         if i not in embedded:
-            listed.append(_patches(part, n) if _is_image(part) else _features(part, n, names))
+            listed.append(_patches(part, n) if _is_image(part) else _features(part, n, explanation.features))
     for text in found_texts if texts else ():
         written = token_texts(text.ids[example].flatten().tolist(), tokenizer)
         kinds = (text.weight_attribution, text.bias_attribution)
@@ -66,7 +64,7 @@ def largest_received(
     return sorted(found, key=lambda one: -abs(one.attribution))[:count]
 
 
-def _features(part: Part, examples: int, names: Sequence[str] | None) -> Amounts:
+def _features(part: Part, examples: int, names: Sequence[str]) -> Amounts:
     w, beta = (part.by_example(values, examples)[0] for values in (part.product, part.beta))
     return lambda k: feature_name(part, k, names), w, beta
 

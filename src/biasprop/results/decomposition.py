@@ -1,6 +1,6 @@
 """The result: ``f(x) = sum(w * x) + sum(beta) + unattributed``, with the table of bias sources."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Generic, Self, cast
@@ -216,11 +216,13 @@ class Decomposition(Generic[X]):
         """The same explanation, which says in texts, pictures and pages what things are called.
 
         Args:
-            classes: names of the outputs.
-            features: names of tabular features.
+            classes: names of the outputs; default: those it has.
+            features: names of tabular features; default: those it has.
+
+        Raises:
+            InputError: one of them is no list of names.
         """
-        outputs = self.classes if classes is None else tuple(map(str, classes))
-        inputs = self.features if features is None else tuple(map(str, features))
+        outputs, inputs = _names("classes", classes, self.classes), _names("features", features, self.features)
         return replace(self, classes=outputs, features=inputs)
 
     def for_target(self, j: int) -> Self:
@@ -267,3 +269,11 @@ class Decomposition(Generic[X]):
             raise InputError(f"This explanation has {len(self.parts)} tensors: give a tuple of as many region maps.")
         summed = [sum_regions(p, one, self.axis, len(self)) for p, one in zip(self.parts, labels, strict=True)]
         return Regions(*(cast(X, tuple(kind)) for kind in zip(*summed, strict=True)))
+
+
+def _names(what: str, given: Any, otherwise: Sequence[str]) -> Sequence[str]:
+    if given is None:
+        return otherwise
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        raise InputError(f"{what} must be a list of names, not {given!r}.")
+    return tuple(map(str, given))

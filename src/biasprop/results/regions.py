@@ -53,8 +53,8 @@ class Regions(Generic[X]):
 
 def patches(shape: torch.Size | tuple[int, ...], size: int) -> Tensor:
     """Labels of square patches of ``size`` over the last two dimensions (one patch row for one dimension)."""
-    if size < 1:
-        raise InputError(f"The patch size must be at least 1, not {size}.")
+    if not isinstance(size, int) or size < 1:
+        raise InputError(f"The size of a patch must be a positive whole number, not {size!r}.")
     if len(shape) == 1:
         return torch.arange(shape[0]) // size
     rows, columns = shape[-2:]

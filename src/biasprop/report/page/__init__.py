@@ -8,7 +8,7 @@ a whole data set, in which pages of examples open.
 from .content import Content, Shown, content_of
 from .document import framed, html_of
 from .overall import Card, Overall, html_of_overall
-from .pictures import overlaid, uri_of
+from .pictures import thumbnail, uri_of
 
 __all__ = [
     "Card",
@@ -19,6 +19,6 @@ __all__ = [
     "framed",
     "html_of",
     "html_of_overall",
-    "overlaid",
+    "thumbnail",
     "uri_of",
 ]

@@ -12,7 +12,7 @@ from ...results import Decomposition, Tokenizer, in_patches, map_of, tokens_of
 from ..features import feature_rows
 from ..naming import equation, method_of, named_target
 from ..photo import photo_of
-from .pictures import overlaid, uri_of
+from .pictures import thumbnail, uri_of
 
 __all__ = ["Content", "Shown", "content_of"]
 
@@ -88,6 +88,7 @@ def content_of(
     tokenizer: Tokenizer | None = None,
     of_source: Callable[[str], Decomposition[Any]] | None = None,
     sources: int = 6,
+    cells: int = CELLS,
 ) -> Content:
     """What the page of one example shows.
 
@@ -101,6 +102,7 @@ def content_of(
         tokenizer: of a text.
         of_source: explains the first target again, with the bias of one source alone.
         sources: of how many the part of beta is shown, in images.
+        cells: along the longer side of a map.
 
     Raises:
         InputError: there is no such example, or the image does not fit.
@@ -108,21 +110,22 @@ def content_of(
     if not -len(explanation) <= example < len(explanation):
         raise InputError(f"There is no example {example}: the explanation has {len(explanation)}.")
     example %= len(explanation)
+    explanation = explanation.named(classes, feature_names)
     count = explanation.output.shape[1] if explanation.several else 1
     each = [explanation.for_target(j) if explanation.several else explanation for j in range(count)]
     part = explanation.parts[0]
     texts = tokens_of(explanation.parts, explanation.ids, explanation.axis)
     space = part.shape[-2:] if not texts and len(part.shape) in (2, 3) and min(part.shape[-2:]) > 1 else ()
     kind = "text" if texts else "image" if space else "features"
-    cell = -(-max(space) // CELLS) if space else 1
+    cell = -(-max(space) // cells) if space else 1
     labels: list[str] = []
     if texts:
         labels, values = _words(each, example, tokenizer)
     elif space:
         values = [_maps(one, example, cell) for one in each]
     else:
-        labels, values = feature_rows(each, 0, example, feature_names, FEATURES)
-    targets = [_target(one, example, classes, tokenizer, *pair) for one, pair in zip(each, values, strict=True)]
+        labels, values = feature_rows(each, 0, example, FEATURES)
+    targets = [_target(one, example, tokenizer, *pair) for one, pair in zip(each, values, strict=True)]
     heading = title if title is not None else targets[0].name
     content = Content(kind, heading, method_of(explanation), targets, labels)
     if not space:
@@ -130,7 +133,7 @@ def content_of(
     height, width = space
     x = part.value.movedim(part.batch_dim, 0)[example].detach().double().cpu().numpy()
     pixels = photo_of(x, image)
-    photo, overlay = uri_of(pixels), uri_of(overlaid(pixels, values[0][0] + values[0][1], cell))
+    photo, overlay = uri_of(pixels), thumbnail(pixels, values[0][0] + values[0][1], cell)
     parts = {}
     if of_source is not None and not explanation.handover:
         names = [name for name, _, amount in targets[0].sources[:sources] if amount]
@@ -141,7 +144,6 @@ def content_of(
 def _target(
     one: Decomposition[Any],
     example: int,
-    classes: Sequence[str] | None,
     tokenizer: Tokenizer | None,
     w: Array,
     beta: Array,
@@ -151,7 +153,7 @@ def _target(
     ordered = sorted(sources, key=lambda source: -abs(source[2]))
     rest = sum(amount for _, _, amount in ordered[SOURCES:])
     kept = ordered[:SOURCES] + ([(f"{len(ordered) - SOURCES} others", "", rest)] if len(ordered) > SOURCES else [])
-    name = named_target(one, example, classes, tokenizer=tokenizer) or "f(x)"
+    name = named_target(one, example, tokenizer=tokenizer) or "f(x)"
     return Shown(name, equation(one, example), f, b, lost, error, w, beta, kept)
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ...extras import require
 
-__all__ = ["overlaid", "uri_of"]
+__all__ = ["overlaid", "thumbnail", "uri_of"]
 
 Array = NDArray[np.float64]
 
@@ -24,6 +24,14 @@ def overlaid(photo: Array, map_: Array, cell: int) -> Array:
     opacity = (0.9 * np.clip(np.abs(whole) / limit, 0, 1) ** 0.7)[..., None]  # as page.js has it
     colour = np.where(whole[..., None] > 0, np.array([0.70, 0.09, 0.17]), np.array([0.13, 0.40, 0.67]))
     return np.asarray(grey[..., None] * (1 - opacity) + colour * opacity)
+
+
+def thumbnail(photo: Array, map_: Array, cell: int) -> str:
+    """The map on the photo in patches of about a 28th of its longer side, which are still seen when it is small."""
+    patch = max(1, round(max(map_.shape) / 28))
+    rows, columns = (range(0, side, patch) for side in map_.shape)
+    coarse = np.add.reduceat(np.add.reduceat(map_, rows, 0), columns, 1)
+    return uri_of(overlaid(photo, coarse, cell * patch))
 
 
 def uri_of(pixels: Any) -> str:
