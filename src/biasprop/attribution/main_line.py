@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from ..errors import InputError
+from ..errors import BiaspropError, InputError
 from ..graph import ONE_AT_A_TIME, Graph, Node, Weights, capture, ids_of, looked_up
 from ..kernels import Settings
 from ..loading import output_names
@@ -20,21 +20,27 @@ from ..operations import Operations
 from ..processes import require_threads
 from ..propagation import (
     AUTO,
+    Asked,
     Functional,
     Network,
     SourceFilter,
+    Swept,
     Tape,
     Target,
     Targets,
     bias_sources,
     choose,
     deepest_layout,
+    first_of,
     hand_over,
+    in_pieces,
     linearize,
     outputs_of,
     select,
+    size_of,
     split,
     sweep,
+    together,
 )
 from ..results import BiasSource, Sources, require_complete
 from ..results.targets import X
@@ -87,6 +93,7 @@ class Explainer:
         self._rewritten: dict[Graph, Graph] = {}
         self._agreed: dict[Graph, Weights] = {}
         self._layouts: dict[Graph, Node] = {}
+        self._sizes: dict[Graph, int] = {}
 
     def linearized(self, linearization: Linearization) -> "Explainer":
         """An explainer in another linearization that shares what was captured, which is what costs at the first call.
@@ -96,7 +103,8 @@ class Explainer:
         """
         made = copy(self)
         made.captures = self.captures
-        made.modes, made._rewritten, made._agreed, made._layouts = modes_of(linearization), {}, {}, {}
+        made.modes, made._rewritten, made._agreed = modes_of(linearization), {}, {}
+        made._layouts, made._sizes = {}, {}
         return made
 
     def save(self, path: str | PathLike[str]) -> None:
@@ -122,7 +130,7 @@ class Explainer:
 
     def __getstate__(self) -> dict[str, Any]:
         """For another process: without what was captured, which it captures anew."""
-        return {**vars(self), "captures": None, "_rewritten": {}, "_agreed": {}, "_layouts": {}}
+        return {**vars(self), "captures": None, "_rewritten": {}, "_agreed": {}, "_layouts": {}, "_sizes": {}}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
@@ -177,17 +185,20 @@ class Explainer:
         graph = self._graph(given)
         network = self._network(graph, given)
         cut, below = [graph.find(name) for name in dict.fromkeys(at)], self._below(graph, network, request.handover)
-        tape = linearize(graph, *network, self.operations, cut, below)
-        functional = select(tape, request.target, request.targets, texts_of(given, graph, network[0]))
-        choice = choose(request.sources, tape.names, request.zero_others)
-        handover = hand_over(below, tape, choice, request.below)
-        swept = sweep(tape, functional, request.settings, choice, handover)
-        where = ", ".join(node.name for node in handover.at)
+        asked = Asked(network, request.target, request.targets, texts_of(given, graph, network[0]))
+        batches = in_pieces(graph, asked, self._size(graph, network))
+        try:
+            swept, outputs = together(graph, [self._swept(graph, one, request, cut, below) for one in batches])
+        except BiaspropError:
+            if len(batches) == 1:
+                raise
+            swept, outputs = self._swept(graph, asked, request, cut, below)  # whose errors speak of the whole batch
+        where = ", ".join(node.name for node in below if node not in graph.inputs)
         explanation: Explanation[Any] = Explanation.of(
             swept,
             rule=request.rule,
             temperature=temperature_of(request.settings.rule),
-            single=len(tape.cut or graph.inputs) == 1 if at or graph.lookup else given.single,
+            single=len(cut or graph.inputs) == 1 if at or graph.lookup else given.single,
             again=Again(self._explained, self._outputs, request),
             linearization=str(self.modes),
             ids=() if at else ids_of(graph, network[0], given.inputs, given.extras),
@@ -196,13 +207,35 @@ class Explainer:
             every_source=partial(self._sources, request) if where and not at else None,  # a cut has those above alone
         )
         require_complete(explanation)
-        self._compare(graph, given, tape.outputs, explanation.magnitude)
+        self._compare(graph, given, outputs, explanation.magnitude)
         return explanation
+
+    def _swept(
+        self, graph: Graph, asked: Asked, request: Request, cut: Sequence[Node], below: Sequence[Node]
+    ) -> tuple[Swept, list[Any]]:
+        """The sweep over a batch or a piece of one, and what the network returns there."""
+        tape = linearize(graph, *asked.network, self.operations, cut, below)
+        functional = select(tape, asked.target, asked.targets, asked.texts)
+        choice = choose(request.sources, tape.names, request.zero_others)
+        handover = hand_over(below, tape, choice, request.below)
+        return sweep(tape, functional, request.settings, choice, handover), tape.outputs
+
+    def _size(self, graph: Graph, network: Network) -> int:
+        """Bytes of the largest tensor of an example, found once; 0 for what is not to be taken in pieces."""
+        few = first_of(graph, network)
+        if few is network or network[1][0].device.type != "cpu":
+            return 0
+        if graph not in self._sizes:
+            try:
+                self._sizes[graph] = size_of(linearize(graph, *few, self.operations))
+            except BiaspropError:  # the whole batch will say what is wrong
+                self._sizes[graph] = 0
+        return self._sizes[graph]
 
     def _below(self, graph: Graph, network: Network, names: Sequence[str]) -> list[Node]:
         """The tensors at which to hand over; what ``"auto"`` is, is found once for each graph."""
         if AUTO in names and graph not in self._layouts:
-            found = deepest_layout(linearize(graph, *network, self.operations))
+            found = deepest_layout(linearize(graph, *first_of(graph, network), self.operations))
             self._layouts[graph] = found or graph.inputs[0]  # where there is none, no hand-over
         return list(dict.fromkeys(self._layouts[graph] if name == AUTO else graph.find(name) for name in names))
 
@@ -233,7 +266,7 @@ class Explainer:
             graph = self._graph(given)
             f, jx = split(graph, *self._network(graph, given))
             bias = pytree.tree_map(torch.sub, f, jx)
-            self._compare(graph, given, f, _size(jx, bias, len(given)))
+            self._compare(graph, given, f, _terms(jx, bias, len(given)))
         return jx, bias
 
     def sources(
@@ -294,6 +327,7 @@ class Explainer:
                 kept = {old: new for old, new in self._rewritten.items() if old in self.captures}
                 self._agreed = {new: weights for new, weights in self._agreed.items() if new in kept.values()}
                 self._layouts = {new: node for new, node in self._layouts.items() if new in kept.values()}
+                self._sizes = {new: size for new, size in self._sizes.items() if new in kept.values()}
                 self._rewritten = {**kept, graph: found}
         return found
 
@@ -306,7 +340,7 @@ def captured(model: nn.Module, x: Any, extras: Any = None) -> tuple[Given, Graph
         return given, capture(given.model, given.inputs, given.extras)
 
 
-def _size(linear: Any, bias: Any, batch: int) -> Tensor:
+def _terms(linear: Any, bias: Any, batch: int) -> Tensor:
     """The absolute terms of the largest output, ``(N,)``, or the same for all where outputs are not of examples."""
     sizes = [a.abs() + b.abs() for a, b in zip(*map(pytree.tree_leaves, (linear, bias)), strict=True)]
     rows = [t.reshape(batch, -1).amax(1) if t.dim() and len(t) == batch else t.amax().expand(batch) for t in sizes]

@@ -1,8 +1,9 @@
 """From the captured graph to what reaches the inputs: the tape, the target, and the sweep (mathematics, sections 1, 2).
 
 `linearize` runs the graph at x and records a tape of local linear models, with gates folded into their layers; `select`
-makes a linear functional of the target; `sweep` carries ``(g, beta)`` from it back to the inputs. Uses
-`biasprop.graph`, `biasprop.operations`, `biasprop.local_models`, `biasprop.rules` and `biasprop.results`.
+makes a linear functional of the target; `sweep` carries ``(g, beta)`` from it back to the inputs. Large batches
+go through all of it in `pieces`. Uses `biasprop.graph`, `biasprop.operations`, `biasprop.local_models`,
+`biasprop.rules` and `biasprop.results`.
 """
 
 from .choice import EVERY, Choice, SourceFilter, choose
@@ -10,6 +11,7 @@ from .forward import Network, split
 from .functional import Functional, outputs_of, select
 from .handover import AUTO, deepest_layout, hand_over
 from .linearization import linearize
+from .pieces import Asked, first_of, in_pieces, size_of, together
 from .selection import Target, Targets, Texts, chosen_index
 from .sweeping import Swept, bias_sources, sweep
 from .tape import Step, Tape
@@ -17,6 +19,7 @@ from .tape import Step, Tape
 __all__ = [
     "AUTO",
     "EVERY",
+    "Asked",
     "Choice",
     "Functional",
     "Network",
@@ -31,10 +34,14 @@ __all__ = [
     "choose",
     "chosen_index",
     "deepest_layout",
+    "first_of",
     "hand_over",
+    "in_pieces",
     "linearize",
     "outputs_of",
     "select",
+    "size_of",
     "split",
     "sweep",
+    "together",
 ]
