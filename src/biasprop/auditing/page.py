@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-import torch
+import numpy as np
 
 from ..report.page import Card, Overall
 from .findings import Findings
@@ -49,7 +49,7 @@ def _classes(audit: Findings, names: Sequence[str]) -> list[tuple[str, ...]]:
         inside = audit.labels == label
         right = (audit.classes[inside] == label).double().mean(0).tolist()
         there = inside & (audit.outputs != 0)
-        share = (audit.biases[there] / audit.outputs[there]).median().item() if there.any() else torch.nan
+        share = float(np.median((audit.biases[there] / audit.outputs[there]).numpy())) if there.any() else 0.0
         name = names[label].split(",")[0] if 0 <= label < len(names) else str(label)
         known = f"{100 * share:z.0f} %" if there.any() else ""
         rows.append((name, str(int(counts[k])), *(f"{100 * value:.0f} %" for value in right), known))

@@ -41,6 +41,7 @@ def report(
     """Make one page of an audit, or of the attributions of a data set: report.html in the folder.
 
     It needs no network and no server: accuracies, how much is bias, where it comes from, classes, examples to open.
+    An audit keeps no maps, so that its examples are only there if the audit itself makes the page: audit --html.
     """
     page = folder / "report.html"
     if (folder / "manifest.json").is_file():
