@@ -12,6 +12,7 @@ from biasprop.local_models.windows import (
     per_dimension,
     product_windows,
     sparse_rows,
+    stencil_windows,
     transposed_windows,
 )
 
@@ -71,3 +72,21 @@ def test_sparse_rows_hold_every_entry_that_is_not_zero():
 @pytest.mark.parametrize(("value", "expected"), [(3, [3, 3]), ([3], [3, 3]), ((1, 2), [1, 2])])
 def test_a_size_for_all_dimensions_or_for_each(value, expected):
     assert per_dimension(value, 2) == expected
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+@pytest.mark.parametrize("side", [6, 200])
+def test_a_stencil_is_the_product_of_its_dimensions(transposed, side):
+    sizes, out, geometry = (side, 5), (side - 1, 4), ((3, 2), (1, 2), (1, 0), (1, 2))
+    make = transposed_windows if transposed else convolution_windows
+    tables = [make(*one) for one in zip(sizes, out, *geometry, strict=True)]
+    found = stencil_windows(transposed, sizes, out, *geometry)
+    assert found.dtype == torch.int32
+    torch.testing.assert_close(found, product_windows(tables, sizes), rtol=0, atol=0)
+
+
+def test_small_tables_alone_are_kept():
+    of = [((side, side), (side, side), (3, 3), (1, 1), (1, 1), (1, 1)) for side in (8, 100)]
+    small, large = ([stencil_windows(False, *one) for _ in range(2)] for one in of)
+    assert small[0] is small[1]
+    assert large[0] is not large[1]

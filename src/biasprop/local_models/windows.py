@@ -6,13 +6,24 @@ one-dimensional tables.
 """
 
 from collections.abc import Sequence
-from functools import reduce
+from functools import lru_cache, reduce
 from math import prod
+from typing import Any
 
 import torch
 from torch import Tensor
 
-__all__ = ["convolution_windows", "per_dimension", "product_windows", "sparse_rows", "transposed_windows"]
+__all__ = [
+    "convolution_windows",
+    "per_dimension",
+    "product_windows",
+    "sparse_rows",
+    "stencil_windows",
+    "transposed_windows",
+]
+
+SMALL = 2**14
+"""Entries of a table that is kept: of a 3 x 3 convolution over 32 pixels it has nine thousand."""
 
 
 def per_dimension(value: int | Sequence[int], dims: int) -> list[int]:
@@ -47,6 +58,33 @@ def product_windows(tables: Sequence[Tensor], sizes: Sequence[int]) -> Tensor:
         return joined.reshape(left.shape[0] * right.shape[0], -1)
 
     return reduce(combine, flat).clamp_min_(-1)
+
+
+@lru_cache(maxsize=128)
+def _kept(*geometry: Any) -> Tensor:
+    return _made(*geometry)
+
+
+def _made(transposed: bool, sizes: Sequence[int], out: Sequence[int], *geometry: Sequence[int]) -> Tensor:
+    make = transposed_windows if transposed else convolution_windows
+    return product_windows([make(*one) for one in zip(sizes, out, *geometry, strict=True)], sizes)
+
+
+def stencil_windows(
+    transposed: bool,
+    sizes: Sequence[int],
+    out: Sequence[int],
+    kernel: Sequence[int],
+    stride: Sequence[int],
+    before: Sequence[int],
+    dilation: Sequence[int],
+) -> Tensor:
+    """The table of a convolution or its transpose, int32 ``(L, T)``, from a number per dimension each.
+
+    Small tables, which cost more to make than to use, are kept: do not write into them.
+    """
+    geometry = tuple(map(tuple, (sizes, out, kernel, stride, before, dilation)))
+    return (_kept if prod(out) * prod(kernel) <= SMALL else _made)(transposed, *geometry)
 
 
 def sparse_rows(matrix: Tensor) -> tuple[Tensor, Tensor]:

@@ -40,8 +40,8 @@ def homogeneous_gate(call: Call, relu: bool = False) -> LocalModel:
 def affine(call: Call) -> LocalModel:
     """Sum and difference: what it gives at 0 is a bias source."""
     constants = _constants(call)
-    shape = torch.Size(torch.broadcast_shapes(*(t.shape for t in [*call.operands, *constants])))
-    small = torch.Size(torch.broadcast_shapes([1] * len(shape), *(c.shape for c in constants)))
+    shape = _broadcast([t.shape for t in [*call.operands, *constants]])
+    small = _broadcast([torch.Size([1] * len(shape)), *(c.shape for c in constants)])
     return _affine(call, shape, small)
 
 
@@ -65,7 +65,7 @@ def quotient(call: Call) -> LocalModel:
 def half_of_product(call: Call) -> LocalModel:
     """Half of the Jacobian of a product of two activations, which is exact without an intercept."""
     u, v = call.operands
-    shape = torch.Size(torch.broadcast_shapes(u.shape, v.shape))
+    shape = _broadcast([u.shape, v.shape])
     leaves = _spread(call, shape)
     weights = [v.detach().expand(shape) / 2, u.detach().expand(shape) / 2]
     return Components(leaves, call(*leaves), [u.shape, v.shape], weights, halves=True)
@@ -82,6 +82,11 @@ def _constants(call: Call) -> list[Tensor]:
     return [a for a in (*call.args, *call.kwargs.values()) if isinstance(a, Tensor)]
 
 
+def _broadcast(shapes: list[torch.Size]) -> torch.Size:
+    """What torch makes of several shapes; it is slow to say of one that it is that."""
+    return shapes[0] if len(set(shapes)) == 1 else torch.Size(torch.broadcast_shapes(*shapes))
+
+
 def _spread(call: Call, shape: torch.Size) -> list[Tensor]:
     """The operands, broadcast to the output's shape, as leaves."""
     return [u.detach().expand(shape).requires_grad_() for u in call.operands]
@@ -90,7 +95,7 @@ def _spread(call: Call, shape: torch.Size) -> list[Tensor]:
 def _tangent(call: Call, halves: bool = False) -> LocalModel:
     """``halves``: operands whose partial derivative is zero take part like the others."""
     shapes = [u.shape for u in call.operands]
-    shape = torch.Size(torch.broadcast_shapes(*shapes, *(c.shape for c in _constants(call))))
+    shape = _broadcast([*shapes, *(c.shape for c in _constants(call))])
     if len(shapes) == 1 and shapes[0] == shape:
         (leaf,) = call.leaves()
         return Diagonal(leaf, call(leaf), intercept="tangent")

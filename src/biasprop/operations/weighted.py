@@ -11,7 +11,7 @@ from ..graph import Node
 from ..kernels import Layout
 from ..kernels.weighted import Convolution, Dense, Product
 from ..local_models import Contraction, LocalModel, Stencil
-from ..local_models.windows import convolution_windows, per_dimension, product_windows, transposed_windows
+from ..local_models.windows import per_dimension, stencil_windows
 from . import degrees
 from .call import Call, without_batch
 from .family import Family
@@ -113,11 +113,7 @@ class Geometry:
 
     def windows(self, sizes: torch.Size, out: torch.Size, kernel: tuple[int, ...]) -> Tensor:
         """Which positions each output position reads, int32 ``(L, T)``."""
-        make = transposed_windows if self.transposed else convolution_windows
-        tables, before = [], self.around(kernel)
-        for i, (size, length, taps) in enumerate(zip(sizes, out, kernel, strict=True)):
-            tables.append(make(size, length, taps, self.stride[i], before[i], self.dilation[i]))
-        return product_windows(tables, sizes)
+        return stencil_windows(self.transposed, sizes, out, kernel, self.stride, self.around(kernel), self.dilation)
 
 
 def _geometry(call: Call, dims: int, dilation: int, groups: int, transposed: bool | int) -> Geometry:
