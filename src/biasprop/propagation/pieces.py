@@ -1,6 +1,7 @@
 """A large batch in pieces: examples do not meet, so that each piece is linearised and swept by itself.
 
-What is alive at once is then a piece's, however large the batch, and its tensors stay near the processor's caches.
+(Capture has looked at that: `biasprop.graph.require_separate`.) What is alive at once is then a piece's, however large
+the batch, and its tensors stay near the processor's caches.
 """
 
 from collections.abc import Sequence
