@@ -85,6 +85,12 @@ def test_a_stencil_is_the_product_of_its_dimensions(transposed, side):
     torch.testing.assert_close(found, product_windows(tables, sizes), rtol=0, atol=0)
 
 
+def test_what_is_kept_does_not_depend_on_the_default_device():
+    with torch.device("meta"):
+        found = stencil_windows(False, (9,), (9,), (3,), (1,), (1,), (1,))
+    assert found.device.type == "cpu"
+
+
 def test_small_tables_alone_are_kept():
     of = [((side, side), (side, side), (3, 3), (1, 1), (1, 1), (1, 1)) for side in (8, 100)]
     small, large = ([stencil_windows(False, *one) for _ in range(2)] for one in of)

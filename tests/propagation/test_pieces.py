@@ -149,6 +149,41 @@ def test_what_stays_in_one_piece(sweeps):
     assert sweeps == [7, 3]
 
 
+class Numbered(nn.Module):
+    """Reads a mask by the numbers of the examples, or adds to each what stands at its number in a table."""
+
+    def __init__(self, table):
+        super().__init__()
+        self.layer, self.table = nn.Linear(4, 3), nn.Parameter(torch.randn(20, 4)) if table else None
+
+    def forward(self, x, mask=None):
+        numbers = torch.arange(len(x), device=x.device)
+        rows = self.table[: len(x)] if mask is None else mask[numbers]
+        return self.layer(x * rows)
+
+
+def test_what_goes_by_the_numbers_of_the_examples_stays_in_one_piece(sweeps):
+    x, mask = torch.randn(N, 4).double(), (torch.rand(N, 4) > 0.5).double()
+    biasprop.explain(randomise(Numbered(True)).double(), x)
+    biasprop.explain(randomise(Numbered(False)).double(), x, additional_forward_args=mask)
+    assert sweeps == [7, 7]
+
+
+def test_bert_with_padding_is_explained_as_in_one_piece(sweeps):
+    transformers = pytest.importorskip("transformers")
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    config = transformers.BertConfig(vocab_size=50, **sizes)
+    model = transformers.BertForSequenceClassification(config).double().eval()
+    mask = (torch.arange(9) < torch.tensor([9, 9, 5, 9, 9, 9, 3])[:, None]).long()
+    texts = {"input_ids": torch.randint(1, 50, (N, 9)), "attention_mask": mask}
+    explainer = biasprop.Explainer(model, check="never")
+    found = explainer(texts)
+    torch.testing.assert_close(found.output, model(**texts).logits.amax(1).detach())
+    for k in (2, 6):
+        alone = explainer({name: ids[k : k + 1] for name, ids in texts.items()})
+        torch.testing.assert_close(found.tokens.attribution[k], alone.tokens.attribution[0])
+
+
 class Fixed(nn.Module):
     """For a batch of seven alone."""
 

@@ -34,6 +34,7 @@ from ..propagation import (
     first_of,
     hand_over,
     in_pieces,
+    is_one_piece,
     linearize,
     outputs_of,
     select,
@@ -222,12 +223,11 @@ class Explainer:
 
     def _size(self, graph: Graph, network: Network) -> int:
         """Bytes of the largest tensor of an example, found once; 0 for what is not to be taken in pieces."""
-        few = first_of(graph, network)
-        if few is network or network[1][0].device.type != "cpu":
+        if is_one_piece(graph, network):
             return 0
         if graph not in self._sizes:
             try:
-                self._sizes[graph] = size_of(linearize(graph, *few, self.operations))
+                self._sizes[graph] = size_of(linearize(graph, *first_of(graph, network), self.operations))
             except BiaspropError:  # the whole batch will say what is wrong
                 self._sizes[graph] = 0
         return self._sizes[graph]

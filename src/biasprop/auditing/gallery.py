@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ..attribution import Explainer, Explanation
 from ..errors import InputError
-from ..loading import Source
+from ..loading import Example, Source
 from ..progress import track
 from ..report.page import Card, content_of
 from .findings import Findings
@@ -44,19 +44,26 @@ def galleries_of(
     """
     kinds = audit.standing_out(most)
     wanted = sorted({row for rows in kinds.values() for row in rows})
-    cards = {row: _card(audit, row, explainer, source, names) for row in track(wanted, "explaining", progress)}
+    cards: dict[int, Card] = {}
+    single = None
+    for row in track(wanted, "explaining", progress):
+        one = _example(audit, row, source)
+        single = _is_single(explainer, one) if single is None else single
+        cards[row] = _card(audit, row, one, explainer, names, single)
     return [(kind, [cards[row] for row in rows]) for kind, rows in kinds.items() if rows]
 
 
-def _card(audit: Findings, row: int, explainer: Explainer, source: Source, names: Sequence[str]) -> Card:
+def _example(audit: Findings, row: int, source: Source) -> Example:
     position = row if audit.positions is None else int(audit.positions[row])
-    one = source.take([position])[0] if position < len(source) else None
-    if one is None or one.item is None:
-        raise InputError(
-            f"Example {position} of the audit cannot be read from these data: "
-            f"{'there is none' if one is None else one.error}"
-        )
-    explanation = _explained(explainer, one.item.x[None], audit.classes[row, 0], audit.labels[row])
+    one = source.take([position])[0] if position < len(source) else Example(str(position), error="there is none")
+    if one.item is None:
+        raise InputError(f"Example {position} of the audit cannot be read from these data: {one.error}")
+    return one
+
+
+def _card(audit: Findings, row: int, one: Example, explainer: Explainer, names: Sequence[str], single: bool) -> Card:
+    assert one.item is not None
+    explanation = _explained(explainer, _batch(one, explainer), audit.classes[row, 0], audit.labels[row], single)
     output, expected = explanation.output.flatten()[0].item(), audit.outputs[row].item()
     if abs(output - expected) > 1e-5 + 1e-3 * abs(expected):  # as a ledger that goes on
         raise InputError(
@@ -78,13 +85,23 @@ def _card(audit: Findings, row: int, explainer: Explainer, source: Source, names
     return Card(f"{said}{share}", page.overlay, page)
 
 
-def _explained(explainer: Explainer, x: Tensor, predicted: Tensor, label: Tensor) -> Explanation[Tensor]:
-    """Of the predicted class and the true one; of a single logit, which decides by its sign, of that."""
+def _batch(one: Example, explainer: Explainer) -> Tensor:
+    """The example alone, where the model is."""
+    assert one.item is not None
     parameter = next(explainer.model.parameters(), None)
-    x = x if parameter is None else x.to(parameter.device)
-    logits = logits_of(explainer.split(x)[0])
-    if logits.dim() == 1 or logits.shape[1] == 1:
-        return explainer(x, None if logits.dim() == 1 else 0)
+    return one.item.x[None] if parameter is None else one.item.x[None].to(parameter.device)
+
+
+def _is_single(explainer: Explainer, one: Example) -> bool:
+    """Whether the model gives one logit, ``(N,)`` or ``(N, 1)``, whose sign decides."""
+    logits = logits_of(explainer.split(_batch(one, explainer))[0])
+    return bool(logits.dim() == 1 or logits.shape[1] == 1)
+
+
+def _explained(explainer: Explainer, x: Tensor, predicted: Tensor, label: Tensor, single: bool) -> Explanation[Tensor]:
+    """Of the predicted class and the true one; of a single logit, of that."""
+    if single:
+        return explainer(x)
     wanted = [predicted, label] if predicted != label else [predicted]
     return explainer(x, targets=torch.stack(wanted)[None].to(x.device))
 

@@ -3,6 +3,7 @@
 Uses `biasprop.errors` alone. It knows nothing of attribution: a graph can be run, and that is all.
 """
 
+from .examples import Placed, as_it_was, examples_first
 from .export import capture
 from .lookup import from_embeddings, ids_of, looked_up
 from .node import Graph, Node, abbreviate, leading_to, overwrite
@@ -18,13 +19,16 @@ __all__ = [
     "ONE_AT_A_TIME",
     "Graph",
     "Node",
+    "Placed",
     "Weights",
     "abbreviate",
+    "as_it_was",
     "as_plain",
     "capture",
     "coarsest",
     "compute_dtype",
     "evaluated",
+    "examples_first",
     "filled",
     "from_embeddings",
     "from_plain",

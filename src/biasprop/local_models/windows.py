@@ -32,15 +32,20 @@ def per_dimension(value: int | Sequence[int], dims: int) -> list[int]:
     return values * dims if len(values) == 1 else values
 
 
+def _range(count: int) -> Tensor:
+    """On the CPU, whatever the default device is: tables are kept."""
+    return torch.arange(count, device="cpu")
+
+
 def convolution_windows(size: int, out: int, kernel: int, stride: int, before: int, dilation: int) -> Tensor:
     """``(out, kernel)``: output ``o`` reads ``o * stride - before + j * dilation``."""
-    positions = torch.arange(out)[:, None] * stride - before + torch.arange(kernel) * dilation
+    positions = _range(out)[:, None] * stride - before + _range(kernel) * dilation
     return positions.masked_fill((positions < 0) | (positions >= size), -1)
 
 
 def transposed_windows(size: int, out: int, kernel: int, stride: int, before: int, dilation: int) -> Tensor:
     """``(out, kernel)``: output ``o`` reads ``i`` where ``o = i * stride - before + j * dilation``."""
-    reach = torch.arange(out)[:, None] + before - torch.arange(kernel) * dilation
+    reach = _range(out)[:, None] + before - _range(kernel) * dilation
     positions = reach.div(stride, rounding_mode="floor")
     return positions.masked_fill((reach % stride != 0) | (positions < 0) | (positions >= size), -1)
 

@@ -13,20 +13,23 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from ..graph import Graph, Node
-from ..results import BiasSource, Part, TargetAxis
+from ..graph import Graph, Node, Placed, as_it_was, examples_first
+from ..results import Part, TargetAxis, table_of
 from .forward import Network
 from .selection import Target, Targets, Texts
 from .sweeping import Swept
 from .tape import Tape
 
-__all__ = ["Asked", "first_of", "in_pieces", "size_of", "together"]
+__all__ = ["Asked", "first_of", "in_pieces", "is_one_piece", "size_of", "together"]
 
 NEAR = 2**24
 """Bytes of the largest tensor of a piece: 4 to 6 images of 224 pixels in most networks (measured on the CPU)."""
 
 LEAST = 2
 """Examples in a piece: one alone is a special case of too many operations (``squeeze``)."""
+
+ALIKE = ("expand", "repeat", "zeros", "ones", "full", "empty", "new_zeros", "new_ones", "new_full", "new_empty")
+"""Operations that make the same row for each example."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,9 +105,17 @@ def _length(graph: Graph, network: Network) -> int:
 
 
 def size_of(tape: Tape) -> int:
-    """Bytes of its largest tensor, for each example."""
+    """Bytes of its largest tensor, for each example; 0, so that it stays whole, where examples are counted."""
+    if any(_counts(node) for node in tape.graph.nodes):
+        return 0
     width = max(value.element_size() for value in tape.kept.values())
     return width * max((step.local.shape.numel() for step in tape.steps), default=0) // tape.batch
+
+
+def _counts(node: Node) -> bool:
+    """Whether it has a row for each example, and they are not alike, though it is made of nothing that has."""
+    sized = node.batch_dim is not None and all(operand.batch_dim is None for operand in node.operands)
+    return sized and node.operation not in ALIKE
 
 
 def _some_of(graph: Graph, network: Network, part: slice) -> Network:
@@ -117,27 +128,32 @@ def _some_of(graph: Graph, network: Network, part: slice) -> Network:
     return parameters, some, pytree.tree_unflatten(cut, structure)
 
 
+def is_one_piece(graph: Graph, network: Network) -> bool:
+    """Whether a batch stays whole: a small one, one on a GPU, one that the graph is fixed to.
+
+    So does one beside a further tensor whose examples are not known, which may be read by their numbers.
+    """
+    if graph.batch is not None or network[1][0].device.type != "cpu" or _length(graph, network) < 2 * LEAST:
+        return True
+    leaves = zip(graph.extras, pytree.tree_leaves(network[2]), strict=True)
+    return any(isinstance(value, Tensor) and value.dim() and node.batch_dim is None for node, value in leaves)
+
+
 def first_of(graph: Graph, network: Network) -> Network:
-    """The network for as few examples as say how large its tensors are."""
-    whole = graph.batch is not None or _length(graph, network) <= LEAST
-    return network if whole else _some_of(graph, network, slice(0, LEAST))
+    """The network for as few examples as say how large its tensors are, and how they are laid out."""
+    return network if is_one_piece(graph, network) else _some_of(graph, network, slice(0, LEAST))
 
 
 def _taken(value: Any, node: Node, n: int, part: slice) -> Any:
     if not isinstance(value, Tensor) or node.batch_dim is None:
         return value
-    dim, inner = node.batch_dim, _inner(value, node.batch_dim, node.batch_inner, n)
-    return value.unflatten(dim, (-1, n, inner)).movedim(dim + 1, 0)[part].movedim(0, dim + 1).flatten(dim, dim + 2)
+    return as_it_was(examples_first(value, node, n)[part], node)
 
 
-def _joined(values: Sequence[Tensor], dim: int, inner: int | None, sizes: Sequence[int]) -> Tensor:
-    """Tensors of some examples each as one, with the examples along ``dim``, ``inner`` entries apart."""
-    apart = [v.unflatten(dim, (-1, n, _inner(v, dim, inner, n))) for v, n in zip(values, sizes, strict=True)]
-    return torch.cat(apart, dim + 1).flatten(dim, dim + 2)
-
-
-def _inner(value: Tensor, dim: int, inner: int | None, n: int) -> int:
-    return value.shape[dim] // n if inner is None else inner
+def _joined(values: Sequence[Tensor], where: Placed, sizes: Sequence[int], before: int = 0) -> Tensor:
+    """Tensors of some examples each as one."""
+    apart = [examples_first(value, where, n, before) for value, n in zip(values, sizes, strict=True)]
+    return as_it_was(torch.cat(apart), where, before)
 
 
 def together(graph: Graph, done: Sequence[tuple[Swept, list[Any]]]) -> tuple[Swept, list[Any]]:
@@ -149,7 +165,7 @@ def together(graph: Graph, done: Sequence[tuple[Swept, list[Any]]]) -> tuple[Swe
     found = []
     for node, values in zip(graph.outputs, zip(*outputs, strict=True), strict=True):
         same = not isinstance(node, Node) or node.batch_dim is None or not isinstance(values[0], Tensor)
-        found.append(values[0] if same else _joined(values, node.batch_dim, node.batch_inner, sizes))
+        found.append(values[0] if same else _joined(values, node, sizes))
     return _sweep(swept, sizes), found
 
 
@@ -159,7 +175,8 @@ def _sweep(swept: Sequence[Swept], sizes: Sequence[int]) -> Swept:
     chances = [one.probability for one in swept if one.probability is not None]
     chance = torch.cat(chances, 1) if len(chances) == len(swept) else None
     parts = tuple(_part(of_pieces, sizes) for of_pieces in zip(*(one.parts for one in swept), strict=True))
-    axis, table = _axis([one.axis for one in swept]), _table(swept)
+    axis = _axis([one.axis for one in swept])
+    table = table_of([one.sources for one in swept], [one.value for one in swept], 1)
     return Swept(axis, value, chance, parts, table, unattributed, withheld, bypassed)
 
 
@@ -170,27 +187,12 @@ def _axis(axes: Sequence[TargetAxis]) -> TargetAxis:
 
 
 def _part(parts: Sequence[Part], sizes: Sequence[int]) -> Part:
-    first = parts[0]
-
-    def join(values: Sequence[Tensor], before: int) -> Tensor:
-        return _joined(values, before + first.batch_dim, first.batch_inner, sizes)
-
+    weight, beta = (_joined([getattr(part, n) for part in parts], parts[0], sizes, 1) for n in ("weight", "beta"))
     handed = [part.handed for part in parts if part.handed is not None]
     return replace(
-        first,
-        value=join([part.value for part in parts], 0),
-        weight=join([part.weight for part in parts], 1),
-        beta=join([part.beta for part in parts], 1),
-        handed=join(handed, 1) if handed else None,
+        parts[0],
+        value=_joined([part.value for part in parts], parts[0], sizes),
+        weight=weight,
+        beta=beta,
+        handed=_joined(handed, parts[0], sizes, 1) if handed else None,
     )
-
-
-def _table(swept: Sequence[Swept]) -> list[BiasSource]:
-    """A row for each source; what does not enter in a piece is 0 there."""
-    longest = max(swept, key=lambda one: len(one.sources))
-    rows = {source.name: source for one in (longest, *swept) for source in one.sources}
-    found = []
-    for name, row in rows.items():
-        there = [next((s.amount for s in one.sources if s.name == name), torch.zeros_like(one.value)) for one in swept]
-        found.append(replace(row, amount=torch.cat(there, 1)))
-    return found

@@ -7,7 +7,7 @@ tensors there is no gradient, and both parts of the attribution are distributed 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import reduce
 
 import torch
@@ -18,7 +18,7 @@ from ..graph import Node
 from ..kernels import Settings
 from ..kernels.extremes import is_finite
 from ..kernels.slope import Slope
-from ..results import BiasSource, Part, TargetAxis
+from ..results import BiasSource, Part, TargetAxis, table_of
 from ..results.targets import like_tensor
 from ..rules import shares
 from .choice import EVERY, TARGET, Choice
@@ -323,9 +323,6 @@ def _join(passages: Sequence[_Passage]) -> _Passage:
         _, g, beta, handed = zip(*found, strict=True)
         over = None if all(one is None for one in handed) else join(list(handed))
         reached[node] = (value, join(list(g)), join(list(beta)), over)
-    longest = max(passages, key=lambda one: len(one.sources))
-    table = {s.name: s for one in (longest, *passages) for s in one.sources}
-    amounts = [{s.name: s.amount for s in one.sources} for one in passages]
-    sources = [replace(s, amount=join([some.get(name) for some in amounts])) for name, s in table.items()]
+    sources = table_of([one.sources for one in passages], [one.unattributed for one in passages], 0)
     unattributed, withheld = (torch.cat([getattr(one, n) for one in passages]) for n in ("unattributed", "withheld"))
     return _Passage(unattributed, withheld, reached, sources)

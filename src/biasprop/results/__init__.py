@@ -10,7 +10,7 @@ from .decomposition import Decomposition
 from .maps import enlarged, in_patches, map_of
 from .part import Part
 from .regions import Regions, patches, sum_regions
-from .sources import BiasSource, Sources
+from .sources import BiasSource, Sources, table_of
 from .targets import TargetAxis
 from .tokens import Tokens, tokens_of
 from .words import Tokenizer, Words, token_texts
@@ -32,6 +32,7 @@ __all__ = [
     "read_decomposition",
     "require_complete",
     "sum_regions",
+    "table_of",
     "token_texts",
     "tokens_of",
     "write_decomposition",

@@ -11,7 +11,7 @@ from torch import Tensor
 from ..errors import SourceError
 from .targets import TargetAxis
 
-__all__ = ["BiasSource", "Sources"]
+__all__ = ["BiasSource", "Sources", "table_of"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,6 +24,20 @@ class BiasSource:
     name: str
     operation: str
     amount: Tensor
+
+
+def table_of(tables: Sequence[Sequence[BiasSource]], like: Sequence[Tensor], dim: int) -> list[BiasSource]:
+    """One table of several, whose amounts ``(J, N)`` are put one behind the other along ``dim``.
+
+    A source that is not in one of them has 0 there, in the shape of what is ``like`` its amounts.
+    """
+    rows = {source.name: source for table in (max(tables, key=len), *tables) for source in table}
+    amounts = [{source.name: source.amount for source in table} for table in tables]
+    zeros = [torch.zeros_like(one) for one in like]
+    return [
+        replace(row, amount=torch.cat([some.get(name, zero) for some, zero in zip(amounts, zeros, strict=True)], dim))
+        for name, row in rows.items()
+    ]
 
 
 class Sources(Sequence[BiasSource]):
