@@ -162,11 +162,19 @@ class Numbered(nn.Module):
         return self.layer(x * rows)
 
 
+class Sized(nn.Module):
+    """Knows how many examples there are."""
+
+    def forward(self, x):
+        return x / len(x) + 1
+
+
 def test_what_goes_by_the_numbers_of_the_examples_stays_in_one_piece(sweeps):
     x, mask = torch.randn(N, 4).double(), (torch.rand(N, 4) > 0.5).double()
     biasprop.explain(randomise(Numbered(True)).double(), x)
     biasprop.explain(randomise(Numbered(False)).double(), x, additional_forward_args=mask)
-    assert sweeps == [7, 7]
+    biasprop.explain(Sized().double().eval(), x, 0)
+    assert sweeps == [7, 7, 7]
 
 
 def test_bert_with_padding_is_explained_as_in_one_piece(sweeps):

@@ -35,6 +35,7 @@ from ..propagation import (
     hand_over,
     in_pieces,
     is_one_piece,
+    is_separable,
     linearize,
     outputs_of,
     select,
@@ -227,8 +228,9 @@ class Explainer:
             return 0
         if graph not in self._sizes:
             try:
-                self._sizes[graph] = size_of(linearize(graph, *first_of(graph, network), self.operations))
-            except BiaspropError:  # the whole batch will say what is wrong
+                few = linearize(graph, *first_of(graph, network), self.operations)
+                self._sizes[graph] = size_of(few) if is_separable(graph, network) else 0
+            except (BiaspropError, RuntimeError, ValueError, IndexError):  # the whole batch will say what is wrong
                 self._sizes[graph] = 0
         return self._sizes[graph]
 

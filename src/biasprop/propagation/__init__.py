@@ -11,7 +11,7 @@ from .forward import Network, split
 from .functional import Functional, outputs_of, select
 from .handover import AUTO, deepest_layout, hand_over
 from .linearization import linearize
-from .pieces import Asked, first_of, in_pieces, is_one_piece, size_of, together
+from .pieces import Asked, first_of, in_pieces, is_one_piece, is_separable, size_of, together
 from .selection import Target, Targets, Texts, chosen_index
 from .sweeping import Swept, bias_sources, sweep
 from .tape import Step, Tape
@@ -38,6 +38,7 @@ __all__ = [
     "hand_over",
     "in_pieces",
     "is_one_piece",
+    "is_separable",
     "linearize",
     "outputs_of",
     "select",

@@ -13,23 +13,20 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from ..graph import Graph, Node, Placed, as_it_was, examples_first
+from ..graph import Graph, Node, Placed, as_it_was, evaluated, examples_first, started, walk
 from ..results import Part, TargetAxis, table_of
 from .forward import Network
 from .selection import Target, Targets, Texts
 from .sweeping import Swept
 from .tape import Tape
 
-__all__ = ["Asked", "first_of", "in_pieces", "is_one_piece", "size_of", "together"]
+__all__ = ["Asked", "first_of", "in_pieces", "is_one_piece", "is_separable", "size_of", "together"]
 
 NEAR = 2**24
 """Bytes of the largest tensor of a piece: 4 to 6 images of 224 pixels in most networks (measured on the CPU)."""
 
 LEAST = 2
 """Examples in a piece: one alone is a special case of too many operations (``squeeze``)."""
-
-ALIKE = ("expand", "repeat", "zeros", "ones", "full", "empty", "new_zeros", "new_ones", "new_full", "new_empty")
-"""Operations that make the same row for each example."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,17 +102,29 @@ def _length(graph: Graph, network: Network) -> int:
 
 
 def size_of(tape: Tape) -> int:
-    """Bytes of its largest tensor, for each example; 0, so that it stays whole, where examples are counted."""
-    if any(_counts(node) for node in tape.graph.nodes):
-        return 0
+    """Bytes of its largest tensor, for each example."""
     width = max(value.element_size() for value in tape.kept.values())
     return width * max((step.local.shape.numel() for step in tape.steps), default=0) // tape.batch
 
 
-def _counts(node: Node) -> bool:
-    """Whether it has a row for each example, and they are not alike, though it is made of nothing that has."""
-    sized = node.batch_dim is not None and all(operand.batch_dim is None for operand in node.operands)
-    return sized and node.operation not in ALIKE
+@torch.no_grad()
+def is_separable(graph: Graph, network: Network) -> bool:
+    """Whether two pieces give what both give together: nothing counts the examples, or knows how many there are.
+
+    Tried with the first ones; a batch that is no single piece has enough.
+    """
+    bounds = (slice(0, LEAST), slice(LEAST, 2 * LEAST), slice(0, 2 * LEAST))
+    *parts, whole = (walk(graph, started(graph, *_some_of(graph, network, part)), evaluated) for part in bounds)
+    pairs = zip(_outputs(graph, parts, [LEAST, LEAST]), whole, strict=True)
+    return all(_is_close(one, other) for one, other in pairs if isinstance(one, Tensor) and one.is_floating_point())
+
+
+def _is_close(one: Tensor, other: Tensor) -> bool:
+    """To rounding, which is that of the largest entries."""
+    if one.numel() == 0:
+        return True
+    bound = torch.finfo(one.dtype).eps ** 0.5 * other.abs().nan_to_num(0, 0, 0).max().item()
+    return torch.allclose(one, other, rtol=0, atol=bound, equal_nan=True)
 
 
 def _some_of(graph: Graph, network: Network, part: slice) -> Network:
@@ -162,11 +171,15 @@ def together(graph: Graph, done: Sequence[tuple[Swept, list[Any]]]) -> tuple[Swe
         return done[0]
     swept, outputs = zip(*done, strict=True)
     sizes = [one.value.shape[1] for one in swept]
+    return _sweep(swept, sizes), _outputs(graph, outputs, sizes)
+
+
+def _outputs(graph: Graph, outputs: Sequence[Sequence[Any]], sizes: Sequence[int]) -> list[Any]:
     found = []
     for node, values in zip(graph.outputs, zip(*outputs, strict=True), strict=True):
         same = not isinstance(node, Node) or node.batch_dim is None or not isinstance(values[0], Tensor)
         found.append(values[0] if same else _joined(values, node, sizes))
-    return _sweep(swept, sizes), found
+    return found
 
 
 def _sweep(swept: Sequence[Swept], sizes: Sequence[int]) -> Swept:
