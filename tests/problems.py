@@ -4,6 +4,7 @@ import torch
 from hypothesis import strategies as st
 
 from biasprop.kernels import Layout
+from biasprop.kernels.slope import Slope
 from biasprop.local_models.windows import convolution_windows, product_windows, transposed_windows
 from biasprop.rules import Compensation, EqualShare, PositiveShare
 
@@ -39,10 +40,12 @@ def problems(draw):
     h = torch.randn(layout.output) * (torch.rand(layout.output) < 0.7)
     beta = torch.randn(draw(st.integers(1, 6)), *layout.output)
     beta *= torch.rand(layout.output) < 0.7
-    return layout, u, draw(st.sampled_from([torch.ones_like(slope), slope])), h, beta
+    output = torch.rand(layout.output) - 0.4
+    gates = [Slope(), Slope(slope), Slope(slope[:, :, :, :1].expand(layout.output)), Slope(slope, output)]
+    return layout, u, draw(st.sampled_from(gates)), h, beta
 
 
 def double(problem):
-    layout, *tensors = problem
+    layout, u, slope, h, beta = problem
     layout = Layout(layout.operand, layout.output, layout.weight.double(), layout.windows)
-    return layout, *(t.double() for t in tensors)
+    return layout, u.double(), slope.each(torch.Tensor.double), h.double(), beta.double()

@@ -9,6 +9,7 @@ from torch import nn
 
 import biasprop
 from biasprop.kernels import Layout, Settings, streaming
+from biasprop.kernels.slope import Slope
 from biasprop.rules import ByForm
 
 fused = pytest.importorskip("biasprop.kernels.fused")
@@ -57,7 +58,7 @@ def test_a_linear_layer_is_shared_out_over_its_outputs(rule):
     problem = (
         layout,
         torch.randn(layout.operand).relu(),
-        torch.ones(layout.output),
+        Slope(),
         torch.randn(layout.output),
         torch.randn(1, *layout.output),
     )
@@ -72,7 +73,7 @@ def test_components_far_beyond_what_exp_can_hold(rule):
     problem = (
         layout,
         torch.randn(layout.operand),
-        torch.ones(layout.output),
+        Slope(),
         torch.randn(layout.output),
         torch.randn(1, *layout.output),
     )
@@ -93,7 +94,7 @@ def test_scores_of_every_size(width, outputs, size, rule):
     weight[:, :, 1] = -weight[:, :, 1].abs()
     layout = Layout(*shapes, weight, torch.zeros(1, 1, dtype=torch.int32))
     beta = torch.randn(3, *layout.output) * (torch.rand(layout.output) < 0.8)
-    problem = layout, torch.randn(layout.operand).abs(), torch.ones(layout.output), torch.randn(layout.output), beta
+    problem = layout, torch.randn(layout.operand).abs(), Slope(), torch.randn(layout.output), beta
     expected, _ = streaming.spread(*double(problem), Settings(rule, BUDGET))
     received, _ = fused.spread(*double(problem), Settings(rule, BUDGET))
     assert (received - expected).abs().sum() <= 1e-9 * expected.abs().sum()
@@ -138,7 +139,7 @@ def test_two_threads_give_what_one_does_and_their_number_stays(rule):
         (3, 2, 8, 64), (3, 2, 24, 64), torch.randn(2, 1, 24, 8), torch.arange(64, dtype=torch.int32)[:, None]
     )
     units = layout.output
-    problem = layout, torch.randn(layout.operand), torch.ones(units), torch.randn(units), torch.randn(2, *units)
+    problem = layout, torch.randn(layout.operand), Slope(), torch.randn(units), torch.randn(2, *units)
     threads, found = torch.get_num_threads(), []
     try:
         for count in (1, 2):
@@ -162,7 +163,7 @@ def test_a_form_that_a_kernel_does_not_know_is_an_error_never_another_rule():
     layout = Layout((1, 1, 4, 1), (1, 1, 2, 1), torch.randn(1, 1, 2, 4), torch.zeros(1, 1, dtype=torch.int32))
     ones = torch.ones(layout.output)
     with pytest.raises((TypeError, AssertionError), match="Cubic"):
-        fused.spread(layout, torch.randn(layout.operand), ones, ones, ones[None], Settings(Strange(), BUDGET))
+        fused.spread(layout, torch.randn(layout.operand), Slope(), ones, ones[None], Settings(Strange(), BUDGET))
     m, every = torch.randn(2, 5), torch.ones(2, 5, dtype=torch.bool)
     with pytest.raises((TypeError, AssertionError), match="Cubic"):
         fused.spread_components(m, torch.ones(5), every, torch.ones(1, 5), Settings(Strange(), BUDGET))

@@ -13,6 +13,7 @@ from torch import nn
 
 import biasprop
 from biasprop.kernels import Layout, Settings, streaming
+from biasprop.kernels.slope import Slope
 from biasprop.rules import ByForm
 
 
@@ -31,10 +32,10 @@ def test_the_gpu_kernels_on_many_problems(problem, rule):
 
 def assert_agrees(problem, rule):
     gpu = pytest.importorskip("biasprop.kernels.gpu", reason="Triton comes with the CUDA and ROCm builds of torch")
-    layout, *tensors = problem
+    layout, u, slope, h, beta = problem
     device = "cuda" if torch.cuda.is_available() else "cpu"  # conftest.py: interpreted where there is no GPU
     layout = Layout(layout.operand, layout.output, layout.weight.to(device), layout.windows)
-    there = layout, *(t.to(device) for t in tensors)
+    there = layout, u.to(device), slope.each(lambda t: t.to(device)), h.to(device), beta.to(device)
     received, lost = gpu.spread(*there, Settings(rule, BUDGET))
     expected, expected_lost = streaming.spread(*double(problem), Settings(rule, BUDGET))
     assert (received.cpu() - expected).abs().sum() <= 1e-5 * expected.abs().sum() + 1e-6
@@ -100,4 +101,4 @@ def test_a_form_that_the_gpu_kernels_do_not_know_is_an_error_never_another_rule(
     layout = Layout((1, 1, 4, 1), (1, 1, 2, 1), torch.randn(1, 1, 2, 4), torch.zeros(1, 1, dtype=torch.int32))
     ones = torch.ones(layout.output)
     with pytest.raises((TypeError, AssertionError), match="Cubic"):
-        gpu.spread(layout, torch.randn(layout.operand), ones, ones, ones[None], Settings(Strange(), BUDGET))
+        gpu.spread(layout, torch.randn(layout.operand), Slope(), ones, ones[None], Settings(Strange(), BUDGET))

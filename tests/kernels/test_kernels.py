@@ -20,11 +20,12 @@ from biasprop.rules import PositiveShare, shares
 def written_out(layout, u, slope, h, beta, rule):
     """All of alpha, one unit at a time."""
     received, lost = torch.zeros(len(beta), *layout.operand, dtype=u.dtype), torch.zeros_like(beta)
+    steepness = slope.times(torch.ones_like(h))
     for b, g, o, position in torch.cartesian_prod(*map(torch.arange, layout.output)).tolist():
         taps = layout.windows[position].long()
         a = layout.weight[g, position if layout.weight.shape[1] > 1 else 0, o].reshape(-1, len(taps))
         inside = (taps >= 0).expand_as(a)
-        c = slope[b, g, o, position]
+        c = steepness[b, g, o, position]
         m = torch.where(inside, c * a * u[b, g][:, taps.clamp_min(0)], 0)
         mass = beta[:, b, g, o, position]
         flat = [t.reshape(1, -1) for t in (m, (a != 0) & inside, inside)]
@@ -52,9 +53,7 @@ def test_nothing_to_distribute_costs_nothing(monkeypatch):
     monkeypatch.setattr(kernels, "_best", lambda *a: pytest.fail("no kernel is needed"))
     layout = kernels.Layout((1, 1, 3, 2), (1, 1, 2, 2), torch.ones(1, 1, 2, 3), torch.zeros(2, 1, dtype=torch.int32))
     zeros = torch.zeros(4, *layout.output)
-    received, lost = spread(
-        layout, torch.ones(layout.operand), torch.ones_like(zeros[0]), zeros[0], zeros, Settings(RULES[0], BUDGET)
-    )
+    received, lost = spread(layout, torch.ones(layout.operand), Slope(), zeros[0], zeros, Settings(RULES[0], BUDGET))
     assert received.shape == (4, *layout.operand)
     assert not received.any()
     assert lost is None
@@ -88,7 +87,7 @@ def test_option_3_as_convolutions_leaves_only_what_is_0_over_0(slope):
     layer = Convolution(weight, u.shape, F.conv2d, [1, 1], [0, 0], [1, 1], 1, transposed=False)
     received, rest = spread_positive(layer, u, SLOPES[slope], beta)
     windows = F.unfold(u, 3).reshape(2, 1, 27, 4, 4)
-    m = weight.reshape(1, 4, 27, 1, 1) * windows * SLOPES[slope].dense(u).expand(2, 4, 4, 4)[:, :, None]
+    m = weight.reshape(1, 4, 27, 1, 1) * windows * SLOPES[slope].dense(u.new_ones(()), (2, 4, 4, 4))[:, :, None]
     m = m.movedim(2, -1)
     none = (m <= 0).all(-1)
     torch.testing.assert_close(rest, beta * none)
@@ -120,8 +119,15 @@ def test_nothing_comes_through_a_closed_gate_also_where_it_is_not_finite():
     assert Slope(output=output).times(values).tolist() == [2, 0]
     assert Slope(torch.tensor(3.0), output).times(values).tolist() == [6, 0]
     assert Slope(torch.tensor([3.0, 1.0])).times(values).tolist() == [6, torch.inf]
-    assert Slope(torch.tensor(3.0), output).dense(values).tolist() == [3, 0]
-    assert Slope().dense(values).tolist() == [1]
+
+
+def test_the_slope_at_each_unit_times_a_factor():
+    output, one = torch.tensor([[1.0, 0.0]]), torch.ones(())
+    assert Slope(torch.tensor(3.0), output).dense(2 * one, (1, 2)).tolist() == [[6, 0]]
+    assert Slope().dense(one, (2,)).tolist() == [1, 1]
+    repeated, factor = torch.tensor([[3.0], [4.0]]).expand(2, 5), torch.tensor([[1.0], [2.0]]).expand(2, 5)
+    assert Slope(repeated).dense(factor, (2, 5)).tolist() == [[3] * 5, [8] * 5]
+    assert Slope(torch.randn(3, 5).abs()).each(torch.neg).dense(one, (3, 5)).lt(0).all()
 
 
 def test_slopes_of_a_chain_multiply():

@@ -13,7 +13,7 @@ from biasprop.kernels.proportional import spread_equally, spread_positive
 from biasprop.kernels.slope import Slope
 from biasprop.kernels.weighted import Convolution, Dense, Product, Resampling
 from biasprop.rules import PositiveShare
-from tests.problems import problems
+from tests.problems import double, problems
 
 
 def assert_transpose(layer, u, weight, targets=3):
@@ -95,11 +95,11 @@ def test_the_transpose_of_an_average():
 @settings(max_examples=60, deadline=None)
 @given(problems())
 def test_option_3_with_its_equal_shares_is_that_of_the_reference(problem):
-    layout, u, slope, h, beta = (t.double() if torch.is_tensor(t) else t for t in problem)
+    layout, u, slope, h, beta = double(problem)
     expected, lost = streaming.spread(layout, u, slope, h, beta, Settings(PositiveShare(), 2**20))
     layer = Written(layout)
-    positive, rest = spread_positive(layer, u, Slope(slope), beta)
-    equal, left = spread_equally(layer, u, Slope(slope), rest)
+    positive, rest = spread_positive(layer, u, slope, beta)
+    equal, left = spread_equally(layer, u, slope, rest)
     torch.testing.assert_close(positive + equal, expected)
     nothing = torch.zeros_like(beta)
     torch.testing.assert_close(nothing if left is None else left, nothing if lost is None else lost)

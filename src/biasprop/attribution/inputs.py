@@ -82,7 +82,7 @@ def _detached_all(
         raise InputError(f"The inputs have different batch sizes: {[t.shape[0] for t in inputs]}.")
     with torch.inference_mode(False):
         detached = tuple(_detached(t) for t in inputs)
-        return detached, tuple(pytree.tree_map_only(Tensor, _detached, extras))
+        return detached, tuple(pytree.tree_map_only(Tensor, _detached, extras)) if extras else ()
 
 
 def _by_name(model: nn.Module, x: dict[str, Any], extras: Any) -> Given:

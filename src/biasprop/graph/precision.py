@@ -1,6 +1,7 @@
 """In which precision a network is explained: float32 at least, float64 if any of it is (mathematics, section 6)."""
 
 from collections.abc import Iterable
+from functools import cache
 from typing import Any
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor
 __all__ = ["coarsest", "compute_dtype", "raised"]
 
 
+@cache
 def compute_dtype(dtype: torch.dtype, least: torch.dtype = torch.float32) -> torch.dtype:
     """float32 for lower precisions, which cannot hold a complete attribution; or another one as the least."""
     return torch.promote_types(dtype, least)

@@ -21,19 +21,20 @@ from ..rules import form_of
 from . import streaming
 from .extremes import is_zero
 from .layout import Layout, Settings
+from .slope import Slope
 
 __all__ = ["Layout", "Settings", "spread", "spread_components"]
 
 
 def spread(
-    layout: Layout, u: Tensor, slope: Tensor, h: Tensor, beta: Tensor, settings: Settings
+    layout: Layout, u: Tensor, slope: Slope, h: Tensor, beta: Tensor, settings: Settings
 ) -> tuple[Tensor, Tensor | None]:
     """``beta_u[q] = sum_p alpha[p,q] beta[p]`` (mathematics, section 2, step 2), by the fastest kernel that can.
 
     Args:
         layout: the stencil.
         u: operand, ``layout.operand``.
-        slope: slope of the gate behind the stencil, ``layout.output``.
+        slope: of the gate behind the stencil, of units ``layout.output``.
         h: local bias of the layer, ``layout.output``.
         beta: what to distribute, ``(J, *layout.output)``, for J targets: alpha is the same for all of them.
         settings: rule, memory budget, and whether compiled kernels may be used.
@@ -53,8 +54,8 @@ def spread_components(m: Tensor, h: Tensor, support: Tensor, beta: Tensor, setti
 
     Args:
         m: components, ``(operands, units)``.
-        h: local bias, ``(units,)``.
-        support: where the weights are not zero, ``(operands, units)``.
+        h: local bias, ``(units,)``, or ``(1,)`` where it is the same everywhere.
+        support: where the weights are not zero, ``(operands, units)``, or ``(operands, 1)``.
         beta: what to distribute, ``(J, units)``.
         settings: rule, memory budget, and whether compiled kernels may be used.
 

@@ -7,7 +7,7 @@ import math
 
 from torch import Tensor
 
-__all__ = ["is_finite", "is_zero"]
+__all__ = ["is_finite", "is_negative", "is_zero"]
 
 
 def is_zero(values: Tensor) -> bool:
@@ -16,6 +16,11 @@ def is_zero(values: Tensor) -> bool:
         return True
     low, high = values.aminmax()
     return bool(low.item() == 0 == high.item())
+
+
+def is_negative(values: Tensor) -> bool:
+    """Whether any entry is negative."""
+    return values.numel() > 0 and bool(values.amin().item() < 0)
 
 
 def is_finite(values: Tensor) -> bool:

@@ -13,7 +13,9 @@ from torch import Tensor
 
 from ..rules import Form, Proportional, Rule, Softmax, form_of
 from . import cpu, streaming
+from .extremes import is_negative, is_zero
 from .layout import Layout, Settings
+from .slope import Slope, unrepeated
 
 __all__ = ["spread", "spread_components"]
 
@@ -24,7 +26,7 @@ ONE_AT_A_TIME = threading.Lock()  # not every threading layer of Numba may be en
 
 
 def spread(
-    layout: Layout, u: Tensor, slope: Tensor, h: Tensor, beta: Tensor, settings: Settings
+    layout: Layout, u: Tensor, slope: Slope, h: Tensor, beta: Tensor, settings: Settings
 ) -> tuple[Tensor, Tensor | None]:
     """See `biasprop.kernels.spread`; float32 and float64 on the CPU and rules that have a form.
 
@@ -40,11 +42,10 @@ def spread(
     weight = F.pad(weight, (0, -width % cpu.LANES)) if width % cpu.LANES else weight
     wide = weight.shape[1]
     rows = owners * positions
-    pieces = max(1, min(16, outputs, 64 // rows))
-    small = rows >= 16  # where products are small, the pass for the maximum is spared
-    reach = torch.maximum(weight.amax(1), -weight.amin(1)) if small else weight.new_full((len(weight),), math.inf)
-    score = slope * (_unrepeated(h).sign() * scale + OPEN if signed else scale)
-    nowhere = bool(layout.windows.amax(1).amin() < 0)  # units that nothing is wired to
+    pieces = max(1, min(8, outputs, 64 // rows))
+    reach = torch.maximum(weight.amax(1), -weight.amin(1)) if rows >= 16 else weight.new_empty(0)
+    score = slope.dense(unrepeated(h).sign() * scale + OPEN if signed else u.new_tensor(scale), layout.output)
+    nowhere = is_negative(layout.windows) and is_negative(layout.windows.amax(1))  # units that nothing is wired to
     lost = beta.new_zeros(targets if nowhere else 0, *layout.output)
     received = u.new_zeros(targets, *layout.operand)
     step = max(1, min(MESSAGES, settings.memory_budget // 4) // (beta.element_size() * wide * pieces * targets))
@@ -67,7 +68,7 @@ def spread(
             jobs = min(cuts, count)
             messages(jobs * pieces, (jobs, *layer, *units, first, part))
             scatter(targets * owners * strips, (strips, part, windows, first, there))
-    return received, lost if nowhere and lost.any() else None
+    return received, None if not nowhere or is_zero(lost) else lost
 
 
 def spread_components(m: Tensor, h: Tensor, support: Tensor, beta: Tensor, settings: Settings) -> Tensor:
@@ -80,13 +81,6 @@ def spread_components(m: Tensor, h: Tensor, support: Tensor, beta: Tensor, setti
         blocks = -(-m.shape[1] // cpu.TOGETHER)
         components(blocks, (mode, m_.dtype.type(scale), signed, m_, h_, support_, beta_, out_))
     return out
-
-
-def _unrepeated(values: Tensor) -> Tensor:
-    """One of the entries along each dimension in which they are all the same, being one in memory."""
-    for dim, (size, stride) in enumerate(zip(values.shape, values.stride(), strict=True)):
-        values = values.narrow(dim, 0, 1) if stride == 0 and size else values
-    return values
 
 
 def _array(tensor: Tensor) -> Any:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ..rules import Form, Proportional, Softmax, form_of
 from .layout import Layout, Settings
+from .slope import Slope
 
 __all__ = ["collect", "normalise", "readers", "spread"]
 
@@ -197,14 +198,14 @@ def readers(windows: Tensor, size: int) -> Tensor:
 
 
 def spread(
-    layout: Layout, u: Tensor, slope: Tensor, h: Tensor, beta: Tensor, settings: Settings
+    layout: Layout, u: Tensor, slope: Slope, h: Tensor, beta: Tensor, settings: Settings
 ) -> tuple[Tensor, Tensor | None]:
     """See `biasprop.kernels.spread`; float32 on a GPU and rules that have a form."""
     batch, groups, channels, size = layout.operand
     outputs, positions = layout.output[2:]
     targets, taps = len(beta), layout.windows.shape[1]
     windows = layout.windows.to(u.device)
-    score = slope.to(beta.dtype)
+    score = slope.dense(beta.new_ones(()), layout.output)
     score = score.masked_fill(score == 0, math.nan)
     form: Form | None = form_of(settings.rule)
     match form:

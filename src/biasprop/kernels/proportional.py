@@ -47,7 +47,7 @@ def _spread_halves(
     received = []
     for weight, side in _sides(layer, slope.scale):
         parts = [(half, weight.clamp_min(0) if positive else weight.clamp_max(0)) for half, positive in halves]
-        total = slope.opened(sum_of([layer.apply(*part) for part in parts])[None])[0]
+        total = slope.opened(sum_of([layer.apply(*part) for part in parts]))
         taken = _where_positive(rest, total, TINY)
         taken = taken if side is None else _where_positive(taken, side)
         rest = rest - taken

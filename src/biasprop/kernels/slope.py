@@ -4,12 +4,20 @@ No mask is made of a ReLU: it is open where its output is positive, and that out
 (PyTorch's operations with Boolean masks are five to thirty times slower than those with numbers, on the CPU.)
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-__all__ = ["Slope"]
+__all__ = ["Slope", "unrepeated"]
+
+
+def unrepeated(values: Tensor) -> Tensor:
+    """One of the entries along each dimension in which they are all the same, being one in memory."""
+    for dim, (size, stride) in enumerate(zip(values.shape, values.stride(), strict=True)):
+        values = values.narrow(dim, 0, 1) if stride == 0 and size > 1 else values
+    return values
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,14 +36,27 @@ class Slope:
         """``slope * values``, ``(J, *units)``; nothing comes through where it is closed, infinities neither."""
         return self.opened(values if self.scale is None else self.scale * values)
 
+    def write(self, values: Tensor, into: Tensor) -> None:
+        """``slope * values``, ``units``, into memory that is there."""
+        scaled = values if self.scale is None else self.scale * values
+        if self.output is None:
+            into.copy_(scaled)
+        else:
+            torch.ops.aten.threshold_backward.grad_input(scaled, self.output, 0, grad_input=into)
+
     def opened(self, values: Tensor) -> Tensor:
         """The values where it is open, 0 elsewhere."""
         return values if self.output is None else torch.ops.aten.threshold_backward.default(values, self.output, 0)
 
-    def dense(self, like: Tensor) -> Tensor:
-        """The slope itself, with the dtype of ``like``, broadcastable to the units."""
-        shape = (1,) if self.output is None else self.output.shape
-        return self.times(like.new_ones(()).expand(shape))
+    def dense(self, factor: Tensor, shape: Sequence[int]) -> Tensor:
+        """``slope * factor`` at each unit, in one pass where both repeat along dimensions."""
+        product = factor if self.scale is None else unrepeated(self.scale) * unrepeated(factor)
+        return self.opened(product.broadcast_to(shape))
+
+    def each(self, change: Callable[[Tensor], Tensor]) -> "Slope":
+        """That of units in another shape."""
+        parts = (None if one is None else change(one) for one in (self.scale, self.output))
+        return Slope(*parts)
 
     def before(self, gate: "Slope") -> "Slope":
         """Of this one and a gate right behind it."""

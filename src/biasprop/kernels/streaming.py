@@ -7,6 +7,7 @@ from torch import Tensor
 
 from ..rules import shares
 from .layout import Layout, Settings
+from .slope import Slope
 
 __all__ = ["spread", "spread_components"]
 
@@ -15,7 +16,7 @@ CACHED_COMPONENTS = 2**19
 
 
 def spread(
-    layout: Layout, u: Tensor, slope: Tensor, h: Tensor, beta: Tensor, settings: Settings
+    layout: Layout, u: Tensor, slope: Slope, h: Tensor, beta: Tensor, settings: Settings
 ) -> tuple[Tensor, Tensor | None]:
     """See `biasprop.kernels.spread`; any device, dtype and rule, in blocks that respect the memory budget."""
     size = layout.operand[3]
@@ -24,6 +25,7 @@ def spread(
     channels, taps = layout.operand[2], inside.shape[1]
     padded = torch.cat([u, u.new_zeros(*u.shape[:3], 1)], 3).to(beta.dtype)
     received = beta.new_zeros(len(beta), *padded.shape)
+    steepness = slope.dense(u.new_ones(()), layout.output)
     weight = layout.weight.to(beta)
     nowhere = (inside == size).all(1)
     lost = beta * nowhere if nowhere.any() else None
@@ -35,7 +37,7 @@ def spread(
         window = padded[b, groups][..., at].movedim(2, -2).flatten(3)  # (b, g, C, S) to (b, g, l, C * T)
         a = weight[groups, positions if weight.shape[1] > 1 else slice(None), o]
         m = window.unsqueeze(3) * a
-        m *= slope[b, groups, o, positions].transpose(2, 3).unsqueeze(-1)
+        m *= steepness[b, groups, o, positions].transpose(2, 3).unsqueeze(-1)
         wired = (at < size).repeat(1, channels)[:, None]
         local = h[b, groups, o, positions].transpose(2, 3)
         alpha = shares(settings.rule, m, local, (mass != 0).any(0), (a != 0) & wired, wired)
@@ -52,6 +54,7 @@ def spread_components(m: Tensor, h: Tensor, support: Tensor, beta: Tensor, setti
     if beta.device.type == "cpu":
         room = min(room, CACHED_COMPONENTS)
     step = max(1, room // len(m))
+    h, support = h.expand(m.shape[1]), support.expand_as(m)
     for i in range(0, beta.shape[1], step):
         block = slice(i, i + step)
         wired = torch.ones((), dtype=torch.bool, device=m.device).expand_as(m[:, block].T)

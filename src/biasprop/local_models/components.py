@@ -72,8 +72,7 @@ class Components(Linked):
         weights = self.partials()
         m = beta.new_empty(len(weights), *self.shape)
         for component, a, u in zip(m, weights, self.operands, strict=True):
-            torch.mul(a, u.detach(), out=component)
-        m = slope.times(m)
+            slope.write(u.detach() if _is(1, a) else a * u.detach(), component)
         taking = [mask for mask in self.depends if mask is not None]
         for component, mask in zip(m, self.depends, strict=False):
             if mask is not None:
@@ -83,9 +82,15 @@ class Components(Linked):
             part = [units(torch.ones_like(a, dtype=torch.bool) if self.halves else a != 0) for a in weights]
             masks = [None if mask is None else units(mask) for mask in self.depends]
             support = torch.stack([p if k is None else p & k for p, k in zip(part, masks, strict=True)])
-        elif self.halves or all(a.numel() == 1 and a.item() for a in weights):
-            support = torch.ones((), dtype=torch.bool, device=m.device).expand_as(m)
+        elif self.halves or all(a.numel() == 1 and not _is(0, a) for a in weights):
+            support = torch.ones(len(m), 1, dtype=torch.bool, device=m.device)
         else:
             support = torch.stack([units(a) != 0 for a in weights])
-        received = spread_components(m, units(h), support, beta.reshape(len(beta), -1), settings)
+        h = h.reshape(1) if h.numel() == 1 else units(h)
+        received = spread_components(m, h, support, beta.reshape(len(beta), -1), settings)
         return [self._fold(r.reshape(beta.shape), shape) for r, shape in zip(received, self.shapes, strict=True)], None
+
+
+def _is(number: float, weight: Tensor) -> bool:
+    """Whether it is this one number."""
+    return weight.numel() == 1 and bool(weight.item() == number)

@@ -108,7 +108,7 @@ class Contraction(Linked):
         received, lost = spread(
             layout,
             wide.reshape(layout.operand),
-            units(slope.dense(u)),
+            slope.each(units),
             units(beta.new_zeros(()) if h is None else h),
             turn(beta).reshape(len(beta), *layout.output),
             settings,

@@ -89,12 +89,15 @@ class Stencil(LocalModel):
         layout = self.layout()
         if mask is not None:
             layout = _without_constants(layout, mask.broadcast_to(self.operand.shape).permute(*self.order))
-        h = beta.new_zeros(()) if h is None else h
+
+        def units(values: Tensor) -> Tensor:
+            return values.broadcast_to(shape).reshape(layout.output)
+
         received, lost = spread(
             layout,
             u.reshape(layout.operand),
-            slope.dense(u).broadcast_to(shape).reshape(layout.output),
-            h.broadcast_to(shape).reshape(layout.output),
+            slope.each(units),
+            units(beta.new_zeros(()) if h is None else h),
             beta.reshape(targets, *layout.output),
             settings,
         )

@@ -32,9 +32,11 @@ def gate(call: Call) -> LocalModel:
 
 def homogeneous_gate(call: Call, relu: bool = False) -> LocalModel:
     """A gate that is linear on each side of 0 (ReLU, LeakyReLU, PReLU, abs): no intercept, whatever the rounding."""
+    if relu:
+        output = call.value()
+        return Diagonal(call.operands[0], output, intercept=None, slope=Slope(output=output))
     (leaf,) = call.leaves()
-    output = call(leaf)
-    return Diagonal(leaf, output, intercept=None, slope=Slope(output=output.detach()) if relu else None)
+    return Diagonal(leaf, call(leaf), intercept=None)
 
 
 def affine(call: Call) -> LocalModel:

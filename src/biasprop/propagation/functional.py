@@ -15,6 +15,7 @@ from torch.utils import _pytree as pytree
 
 from ..errors import InputError, TargetError
 from ..graph import Node
+from ..kernels.extremes import is_finite
 from ..results import TargetAxis
 from .outputs import described_output, example_of
 from .selection import Target, Targets, Texts, chosen_index, described
@@ -81,10 +82,10 @@ def select(
         if any(node in one.gradients for one in found)
     }
     value, intercept = (torch.stack([getattr(one, name) for one in found]) for name in ("value", "intercept"))
-    if not value.isfinite().all():
+    if not is_finite(value):
         raise InputError("The network's output is not finite on this input: there is nothing to explain.")
     axis = TargetAxis(tuple(one.chosen for one in found), several=targets is not None)
-    shares = [one.probability for one in found if one.probability is not None and one.probability.isfinite().all()]
+    shares = [one.probability for one in found if one.probability is not None and is_finite(one.probability)]
     return Functional(value, gradients, intercept, axis, torch.stack(shares) if len(shares) == len(found) else None)
 
 

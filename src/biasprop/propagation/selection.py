@@ -18,10 +18,8 @@ Texts = Mapping[tuple[int, ...], Tensor]
 
 def described(index: tuple[Tensor, ...]) -> list[Any]:
     """The chosen index of each example, as plain numbers."""
-    if not index:
-        return []
-    indices = torch.stack(index, 1).tolist()
-    return [one[0] if len(one) == 1 else tuple(one) for one in indices]
+    each = [one.tolist() for one in index]
+    return each[0] if len(each) == 1 else list(zip(*each, strict=True))
 
 
 def chosen_index(output: Tensor, target: Any) -> tuple[Tensor, ...]:
@@ -88,11 +86,14 @@ def _short(target: Any) -> str:
 
 
 def _checked(indices: Tensor, trailing: torch.Size) -> tuple[Tensor, ...]:
+    found = []
     for dim, size in enumerate(trailing):
-        wrong = (indices[:, dim] >= size) | (indices[:, dim] < -size)
-        if wrong.any():
+        index = indices[:, dim]
+        low, high = (int(extreme) for extreme in index.aminmax())
+        if high >= size or low < -size:
+            wrong = index[(index >= size) | (index < -size)][0]
             raise TargetError(
-                f"Target {int(indices[:, dim][wrong][0])} is out of range: dimension {dim + 1} of the output has "
-                f"{size} entries."
+                f"Target {int(wrong)} is out of range: dimension {dim + 1} of the output has {size} entries."
             )
-    return tuple(indices[:, dim] % size for dim, size in enumerate(trailing))
+        found.append(index % size if low < 0 else index)
+    return tuple(found)

@@ -266,7 +266,7 @@ def _shared(
                 left = rows(lost, step.node, passage.unattributed.shape[1]).sum(2)
                 passage.unattributed = passage.unattributed + left.unflatten(0, (-1, len(passage.unattributed))).sum(0)
             for found, share in zip(masses, received, strict=True):
-                found += share.split([len(mass) for mass in some])
+                found += share.split([len(mass) for mass in some]) if len(some) > 1 else [share]
     pulled = [step.local.gradient(g) for g, _ in here.open.values()]
     return [
         _Carried(

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, reduce
 from typing import Any, Generic, Self, cast
 
 import torch
@@ -76,10 +76,15 @@ class Decomposition(Generic[X]):
         found = []
         for part in self.parts:
             product, beta = (part.by_example(kind, len(self)) for kind in (part.product, part.beta))
-            size = product.abs().sum(2) + beta.abs().sum(2)
-            found.append(torch.stack([product.sum(2), beta.sum(2), size]))
-        linear, bias, size = torch.stack(found).sum(0)
+            found.append((product.sum(2), beta.sum(2), _size(product) + _size(beta)))
+        linear, bias, size = (reduce(torch.add, each) for each in zip(*found, strict=True))
         return linear, bias, size
+
+    @property
+    def _missing(self) -> Tensor:
+        """By how much the parts miss f(x), ``(J, N)``."""
+        linear, bias, _ = self._totals
+        return linear + bias + self.lost + self.left_out + self.past - self.values
 
     @property
     def input(self) -> X:
@@ -167,8 +172,7 @@ class Decomposition(Generic[X]):
     @property
     def residual(self) -> Tensor:
         """``sum(w*x) + sum(beta) + unattributed + withheld + bypassed - f(x)``, ``(N,)``: rounding, nothing else."""
-        linear, bias, _ = self._totals
-        return self.axis.outward(linear + bias + self.lost + self.left_out + self.past - self.values)
+        return self.axis.outward(self._missing)
 
     @property
     def magnitude(self) -> Tensor:
@@ -269,6 +273,12 @@ class Decomposition(Generic[X]):
             raise InputError(f"This explanation has {len(self.parts)} tensors: give a tuple of as many region maps.")
         summed = [sum_regions(p, one, self.axis, len(self)) for p, one in zip(self.parts, labels, strict=True)]
         return Regions(*(cast(X, tuple(kind)) for kind in zip(*summed, strict=True)))
+
+
+def _size(values: Tensor) -> Tensor:
+    """The sum of the absolute values of each row, ``(J, N, rest)`` to ``(J, N)``."""
+    size: Tensor = torch.linalg.vector_norm(values, 1, 2)
+    return size
 
 
 def _names(what: str, given: Any, otherwise: Sequence[str]) -> Sequence[str]:

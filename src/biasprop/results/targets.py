@@ -29,7 +29,7 @@ def by_example(values: Tensor, batch_dim: int | None, batch: int, inner: int | N
             f"A tensor of the network has {count} entries for {batch} examples: forward takes the batch apart. Write "
             "it for the whole batch, or explain one example at a time."
         )
-    moved = values.movedim(1 + (batch_dim or 0), 1)
+    moved = values.movedim(1 + batch_dim, 1) if batch_dim else values
     if inner is not None and inner * batch != count:
         moved = moved.unflatten(1, (-1, batch, inner)).movedim(2, 1)
     return moved.reshape(len(values), batch, -1)

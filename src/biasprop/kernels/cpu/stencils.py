@@ -20,12 +20,14 @@ from .vectors import FAST, exp2, greatest, greatest_magnitude
 
 __all__ = ["LANES", "messages", "scatter"]
 
+U = np.uintp  # of an index: a signed one may count from the end, and looking at that costs as much as a short row
 BOUND = np.float32(100.0)  # exp2 of scores below this can be summed
 FAR = np.float32(1000.0)  # a greater bound says little of the scores
 LEAST = np.float32(1e-24)  # what is smaller than exp2(-126), which is about 0, does not count in such a sum
 LANES = 16  # of the widest vectors: rows are filled up with zeros to a multiple
 BLOCK = 2**17  # weights of a block of output channels: 512 KiB, half of a second-level cache
-UNITS = 16  # units whose shares are held at once, with several targets; with one, TILE
+UNITS = 16  # units whose shares are held at once
+HELD = 2**11  # shares that are held at once with one target, near the processor: 8 KiB
 ROWS = 16  # positions of which a line of a cache holds one unit
 NEAR = 2**16  # masses of several rows that are held at once
 TILE = 4  # units and targets in the registers at once
@@ -33,29 +35,66 @@ TILE = 4  # units and targets in the registers at once
 # Arrays go with the numbers of rows, not as views of these: a view costs more than a short row.
 
 
+@njit(forceinline=True, error_model="numpy")  # type: ignore[untyped-decorator]
+def _shift(score: Any, bound: Any) -> Any:
+    """What is subtracted from scores below ``bound``, so that `exp2` of them can be summed; infinity if they cannot."""
+    shift = max(bound - BOUND, np.float32(0))
+    return shift if score != 0 and shift < FAR else np.float32(np.inf)
+
+
+@njit(forceinline=True, error_model="numpy")  # type: ignore[untyped-decorator]
+def _shifts(
+    score: Any, r: Any, units: Any, size: Any, reach: Any, weight: Any, before: Any, active: Any, count: Any, shift: Any
+) -> None:
+    """The `_shift` of each unit, or at least of the active ones: no score is above ``score * size * reach``."""
+    if len(reach):
+        for o in range(units):
+            a = score[U(r), U(0), U(o)]
+            shift[U(o)] = _shift(a, abs(a) * size * reach[U(before + o)])
+    else:
+        for n in range(count):
+            o = active[n]
+            a = score[r, 0, o]
+            shift[o] = _shift(a, abs(a) * size * greatest_magnitude(weight, before + o))
+
+
 @njit(forceinline=True, fastmath=FAST, error_model="numpy")  # type: ignore[untyped-decorator]
 def _softmaxes(
-    weight: Any, rows: Any, window: Any, i: Any, scale: Any, shift: Any, share: Any, n: Any, total: Any
+    weight: Any,
+    before: Any,
+    units: Any,
+    head: Any,
+    window: Any,
+    i: Any,
+    score: Any,
+    r: Any,
+    shift: Any,
+    share: Any,
+    n: Any,
+    total: Any,
 ) -> None:
-    """Of four units at once: ``share = exp2(scale weight window - shift)`` at the non-zero components, and the sums."""
-    r0, r1, r2, r3 = rows[n], rows[n + 1], rows[n + 2], rows[n + 3]
-    a0, a1, a2, a3 = scale[n], scale[n + 1], scale[n + 2], scale[n + 3]
-    b0, b1, b2, b3 = shift[n], shift[n + 1], shift[n + 2], shift[n + 3]
+    """Of four units at once: ``share = exp2(score weight window - shift)`` at the non-zero components, and the sums."""
+    o0, o1, o2, o3 = U(units[U(head)]), U(units[U(head + 1)]), U(units[U(head + 2)]), U(units[U(head + 3)])
+    a0, a1, a2, a3 = score[U(r), U(0), o0], score[U(r), U(0), o1], score[U(r), U(0), o2], score[U(r), U(0), o3]
+    r0, r1, r2, r3 = U(before) + o0, U(before) + o1, U(before) + o2, U(before) + o3
+    n0, n1, n2, n3 = U(n), U(n + 1), U(n + 2), U(n + 3)
+    b0, b1, b2, b3 = shift[o0], shift[o1], shift[o2], shift[o3]
     t0 = t1 = t2 = t3 = np.float32(0)
-    for k in range(window.shape[1] // LANES * LANES):
-        u = window[i, k]
+    for j in range(window.shape[1] // LANES * LANES):
+        k = U(j)
+        u = window[U(i), k]
         m0, m1, m2, m3 = weight[r0, k] * u, weight[r1, k] * u, weight[r2, k] * u, weight[r3, k] * u
         v0, v1, v2, v3 = exp2(m0 * a0 - b0), exp2(m1 * a1 - b1), exp2(m2 * a2 - b2), exp2(m3 * a3 - b3)
         v0 = v0 if m0 != 0 else np.float32(0)
         v1 = v1 if m1 != 0 else np.float32(0)
         v2 = v2 if m2 != 0 else np.float32(0)
         v3 = v3 if m3 != 0 else np.float32(0)
-        share[n, k], share[n + 1, k], share[n + 2, k], share[n + 3, k] = v0, v1, v2, v3
+        share[n0, k], share[n1, k], share[n2, k], share[n3, k] = v0, v1, v2, v3
         t0 += v0
         t1 += v1
         t2 += v2
         t3 += v3
-    total[n], total[n + 1], total[n + 2], total[n + 3] = t0, t1, t2, t3
+    total[n0], total[n1], total[n2], total[n3] = t0, t1, t2, t3
 
 
 @njit(fastmath=FAST, error_model="numpy")  # type: ignore[untyped-decorator]
@@ -127,8 +166,8 @@ def _gather(u: Any, windows: Any, row: Any, values: Any) -> None:
         for c in range(channels):
             for t in range(taps):
                 for k in range(together):
-                    at = windows[position + k, t]
-                    values[i + k, c * taps + t] = u[owner, c, at] if at >= 0 else np.float32(0)
+                    at = windows[U(position + k), U(t)]
+                    values[U(i + k), U(c * taps + t)] = u[U(owner), U(c), U(at)] if at >= 0 else np.float32(0)
         i += together
     for n in range(len(values)):
         for k in range(channels * taps, values.shape[1]):
@@ -138,24 +177,29 @@ def _gather(u: Any, windows: Any, row: Any, values: Any) -> None:
 @njit(forceinline=True, fastmath=FAST, error_model="numpy")  # type: ignore[untyped-decorator]
 def _add_tile_of_one(message: Any, j: Any, row: Any, f: Any, s: Any, n: Any) -> None:
     """``message[j, row] += f[j, n] s[n] + ... + f[j, n + 3] s[n + 3]``."""
-    f0, f1, f2, f3 = f[j, n], f[j, n + 1], f[j, n + 2], f[j, n + 3]
-    for k in range(s.shape[1] // LANES * LANES):
-        message[j, row, k] += (f0 * s[n, k] + f1 * s[n + 1, k]) + (f2 * s[n + 2, k] + f3 * s[n + 3, k])
+    n0, n1, n2, n3, j, row = U(n), U(n + 1), U(n + 2), U(n + 3), U(j), U(row)
+    f0, f1, f2, f3 = f[j, n0], f[j, n1], f[j, n2], f[j, n3]
+    for i in range(s.shape[1] // LANES * LANES):
+        k = U(i)
+        message[j, row, k] += (f0 * s[n0, k] + f1 * s[n1, k]) + (f2 * s[n2, k] + f3 * s[n3, k])
 
 
 @njit(fastmath=FAST, error_model="numpy")  # type: ignore[untyped-decorator]
 def _add_tile(message: Any, j: Any, row: Any, f: Any, s: Any, n: Any) -> None:
     """The same for the targets ``j`` to ``j + 3``: a tile of a matrix product, in registers."""
-    a0, a1, a2, a3 = f[j, n], f[j, n + 1], f[j, n + 2], f[j, n + 3]
-    b0, b1, b2, b3 = f[j + 1, n], f[j + 1, n + 1], f[j + 1, n + 2], f[j + 1, n + 3]
-    c0, c1, c2, c3 = f[j + 2, n], f[j + 2, n + 1], f[j + 2, n + 2], f[j + 2, n + 3]
-    d0, d1, d2, d3 = f[j + 3, n], f[j + 3, n + 1], f[j + 3, n + 2], f[j + 3, n + 3]
-    for k in range(s.shape[1] // LANES * LANES):
-        v0, v1, v2, v3 = s[n, k], s[n + 1, k], s[n + 2, k], s[n + 3, k]
-        message[j, row, k] += (a0 * v0 + a1 * v1) + (a2 * v2 + a3 * v3)
-        message[j + 1, row, k] += (b0 * v0 + b1 * v1) + (b2 * v2 + b3 * v3)
-        message[j + 2, row, k] += (c0 * v0 + c1 * v1) + (c2 * v2 + c3 * v3)
-        message[j + 3, row, k] += (d0 * v0 + d1 * v1) + (d2 * v2 + d3 * v3)
+    n0, n1, n2, n3, row = U(n), U(n + 1), U(n + 2), U(n + 3), U(row)
+    j0, j1, j2, j3 = U(j), U(j + 1), U(j + 2), U(j + 3)
+    a0, a1, a2, a3 = f[j0, n0], f[j0, n1], f[j0, n2], f[j0, n3]
+    b0, b1, b2, b3 = f[j1, n0], f[j1, n1], f[j1, n2], f[j1, n3]
+    c0, c1, c2, c3 = f[j2, n0], f[j2, n1], f[j2, n2], f[j2, n3]
+    d0, d1, d2, d3 = f[j3, n0], f[j3, n1], f[j3, n2], f[j3, n3]
+    for i in range(s.shape[1] // LANES * LANES):
+        k = U(i)
+        v0, v1, v2, v3 = s[n0, k], s[n1, k], s[n2, k], s[n3, k]
+        message[j0, row, k] += (a0 * v0 + a1 * v1) + (a2 * v2 + a3 * v3)
+        message[j1, row, k] += (b0 * v0 + b1 * v1) + (b2 * v2 + b3 * v3)
+        message[j2, row, k] += (c0 * v0 + c1 * v1) + (c2 * v2 + c3 * v3)
+        message[j3, row, k] += (d0 * v0 + d1 * v1) + (d2 * v2 + d3 * v3)
 
 
 @njit(forceinline=True, error_model="numpy")  # type: ignore[untyped-decorator]
@@ -181,7 +225,7 @@ def _fetch(values: Any, row: Any, count: Any, o0: Any, units: Any, into: Any) ->
         for j in range(len(values)):
             for o in range(units):
                 for i in range(together):
-                    into[r + i, j, o] = values[j, owner, o0 + o, position + i]
+                    into[U(r + i), U(j), U(o)] = values[U(j), U(owner), U(o0 + o), U(position + i)]
         r += together
 
 
@@ -195,7 +239,7 @@ def _active(mass: Any, r: Any, units: Any, some: Any, active: Any) -> Any:
             some[o] += abs(mass[r, j, o])
     count = 0
     for o in range(units):  # no branch: there is no pattern in who is active
-        active[count] = o
+        active[U(count)] = o
         count += some[o] != 0
     return count
 
@@ -226,7 +270,7 @@ def _messages_of(
         u: operand, ``(B * G, C, S)``.
         windows: ``(L, T)`` positions, -1 for none.
         weight: ``(G * (1 or L) * O, W)``.
-        reach: ``max_k |weight|``, ``(G * (1 or L) * O,)``; infinity where it is not known.
+        reach: ``max_k |weight|``, ``(G * (1 or L) * O,)``; empty where it is not worth while for so few rows.
         score: times ``weight * u``: the score of a component, to the base 2, ``(1, B * G, O, L)``.
         beta: ``(J, B * G, O, L)``, of J targets; units with 0 are skipped.
         lost: like beta, zero; receives what no operand is wired to (empty where that is nothing).
@@ -240,14 +284,14 @@ def _messages_of(
     part, piece = job // pieces, job % pieces
     start, stop = part * rows // cuts, (part + 1) * rows // cuts
     from_, to = piece * outputs // pieces, (piece + 1) * outputs // pieces
-    share = np.empty((TILE if targets == 1 else UNITS, wide), weight.dtype)
-    factor = np.empty((targets, len(share)), weight.dtype)
-    scale, shift, total = np.empty((3, len(share)), weight.dtype)
-    above = np.empty(len(share), np.int64)
+    held = UNITS if targets > 1 else max(TILE, min(UNITS, HELD // wide // TILE * TILE))
+    share = np.empty((held, wide), weight.dtype)
+    factor, total = np.empty((targets, held), weight.dtype), np.empty(held, weight.dtype)
     block = max(1, min(to - from_, BLOCK // wide))
     together = max(1, min(ROWS, NEAR // (block * targets)))
     mass, scores = np.empty((together, targets, block), weight.dtype), np.empty((together, 1, block), weight.dtype)
-    some, active = np.empty(block, weight.dtype), np.empty(block + 1, np.int64)
+    some, shift = np.empty(block, weight.dtype), np.empty(block, weight.dtype)
+    active = np.empty(block + TILE, np.int64)
     window = np.empty((stop - start, wide), weight.dtype)
     _gather(u, windows, first + start, window)
     message = out[piece]
@@ -269,29 +313,33 @@ def _messages_of(
             group = owner % groups
             before = outputs * (group if shared else group * positions + position) + o0  # rows of weights
             size = greatest_magnitude(window, i)
+            _shifts(scores, r, outs, size, reach, weight, before, active, count, shift)
+            for n in range(count, (count + TILE - 1) // TILE * TILE):  # the last one again, until the tile is full
+                active[n] = active[count - 1]
             for head in range(0, count, len(share)):
                 units = min(len(share), count - head)
                 filled = (units + TILE - 1) // TILE * TILE
-                for n in range(filled):  # the last one again, until the tile is full
-                    o = active[head + min(n, units - 1)]
-                    above[n] = before + o
-                    scale[n] = scores[r, 0, o]
-                    shift[n] = max(abs(scale[n]) * size * reach[before + o] - BOUND, np.float32(0))
                 for n in range(0, filled, TILE):
-                    _softmaxes(weight, above, window, i, scale, shift, share, n, total)
+                    _softmaxes(weight, before, active, head + n, window, i, scores, r, shift, share, n, total)
+                rare = False
                 for n in range(units):
+                    rare |= not total[U(n)] > LEAST
+                for n in range(units if rare else 0):
                     o = active[head + n]
-                    if not (total[n] > LEAST and shift[n] < FAR) or scale[n] == 0:
-                        total[n] = _whatever(weight, above[n], window, i, windows, position, width, scale[n], share, n)
-                    for j in range(targets):
-                        factor[j, n] = mass[r, j, o] / total[n]
-                        if total[n] == np.inf and len(lost):
-                            lost[j, owner, o0 + o, position] = mass[r, j, o]
-                for n in range(units, filled):
-                    for j in range(targets):
-                        factor[j, n] = 0
-                    for k in range(wide if not total[n] < np.inf else 0):
+                    if not total[n] > LEAST:
+                        total[n] = _whatever(
+                            weight, before + o, window, i, windows, position, width, scores[r, 0, o], share, n
+                        )
+                    for j in range(targets if total[n] == np.inf and len(lost) else 0):
+                        lost[j, owner, o0 + o, position] = mass[r, j, o]
+                for n in range(units, filled if rare else 0):  # infinity or NaN times 0 would not be 0
+                    for k in range(wide):
                         share[n, k] = 0
+                for j in range(targets):
+                    for n in range(units):
+                        factor[U(j), U(n)] = mass[U(r), U(j), U(active[U(head + n)])] / total[U(n)]
+                    for n in range(units, filled):
+                        factor[j, n] = 0
                 _add(message, start + i, factor, share, filled)
 
 
@@ -319,8 +367,9 @@ def _scatter_strip(job: Any, strips: Any, message: Any, windows: Any, first: Any
         for piece in range(pieces):
             for c in range(from_, to):
                 for t in range(taps):
-                    if windows[position, t] >= 0:
-                        received[j, owner, c, windows[position, t]] += message[piece, j, i, c * taps + t]
+                    at = windows[U(position), U(t)]
+                    if at >= 0:
+                        received[U(j), U(owner), U(c), U(at)] += message[U(piece), U(j), U(i), U(c * taps + t)]
 
 
 @cache

@@ -12,7 +12,7 @@ from .vectors import exp2
 __all__ = ["POSITIVE", "SOFTMAX", "TOGETHER", "components"]
 
 SOFTMAX, POSITIVE = 0, 1
-TOGETHER = 512  # units that are shared out together
+TOGETHER = 1024  # units that are shared out together
 
 
 @njit(forceinline=True, error_model="numpy")  # type: ignore[untyped-decorator]
@@ -56,7 +56,8 @@ def _equal_parts(m: Any, support: Any, p: Any, share: Any, k: Any) -> Any:
     for kind in range(3):
         total = np.float32(0)
         for i in range(len(m)):
-            part = np.float32(kind == 2 or (kind == 1 and support[i, p]) or (kind == 0 and m[i, p] != 0))
+            weighs = support[i, p if support.shape[1] > 1 else 0]
+            part = np.float32(kind == 2 or (kind == 1 and weighs) or (kind == 0 and m[i, p] != 0))
             share[i, k] = part
             total += part
         if total > 0:
@@ -76,17 +77,18 @@ def _components_of(
         scale: times ``m``: the score of a component, to the base 2.
         signed: also times the sign of ``h``.
         m: components, ``(operands, units)``.
-        h: local bias, ``(units,)``.
-        support: where the weight is not zero, ``(operands, units)``.
+        h: local bias, ``(units,)``, or ``(1,)``: the same everywhere.
+        support: where the weight is not zero, ``(operands, units)``, or ``(operands, 1)``.
         beta: ``(J, units)``, of J targets.
         out: ``(operands, J, units)``.
     """
     operands, targets, units = out.shape
     first, stop = block * TOGETHER, min(units, (block + 1) * TOGETHER)
-    local = h[first:stop]
-    share, scores = np.empty((operands, len(local)), m.dtype), np.empty(len(local), m.dtype)
-    top, total = np.full(len(local), -np.inf, m.dtype), np.zeros(len(local), m.dtype)
-    for k in range(len(local)):
+    count = stop - first
+    share, scores = np.empty((operands, count), m.dtype), np.empty(count, m.dtype)
+    top, total = np.full(count, -np.inf, m.dtype), np.zeros(count, m.dtype)
+    local = h[first:stop] if len(h) > 1 else np.full(count, h[0], m.dtype)
+    for k in range(count):
         sign = np.float32(local[k] > 0) - np.float32(local[k] < 0)
         scores[k] = scale * sign if signed else scale
     if mode == SOFTMAX:
