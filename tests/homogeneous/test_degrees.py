@@ -85,6 +85,9 @@ CALLS = {
     "constant_pad_nd": lambda u: F.pad(u, (1, 1)),
     "constant_pad_nd by 1": lambda u: F.pad(u, (1, 1), value=1.0),
     "batch_norm": lambda u: F.batch_norm(u, torch.zeros(3).to(u), torch.ones(3).to(u)),
+    "_native_batch_norm_legit_no_training": lambda u: aten._native_batch_norm_legit_no_training(
+        u, None, None, torch.zeros(3).to(u), torch.ones(3).to(u), 0.1, 1e-5
+    )[0],
     "batch_norm shifted": lambda u: F.batch_norm(u, torch.ones(3).to(u), torch.ones(3).to(u)),
     "layer_norm": lambda u: F.layer_norm(u, (6, 6)),
     "group_norm": lambda u: F.group_norm(u, 3),

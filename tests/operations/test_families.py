@@ -66,6 +66,16 @@ CASES = {
     "residual": lambda z: torch.relu(z) + z,
     "difference": lambda z: torch.relu(z) - 0.5 * z.flip(3),
     "weighted sum": lambda z: torch.add(torch.relu(z), z, alpha=-0.7),
+    "weighted constant": lambda z: torch.add(z, K.to(z), alpha=-0.7),
+    "weighted subtraction": lambda z: torch.sub(K.to(z), z, alpha=0.3) + torch.sub(z.relu(), z, alpha=2),
+    "weighted number": lambda z: torch.ops.aten.add.Scalar(z, 0.5, 2) - torch.ops.aten.sub.Scalar(z, 0.2, -3) / 4,
+    "reversed subtraction": lambda z: torch.rsub(z, z.relu(), alpha=0.4) + torch.rsub(z, 1),
+    "batch norm": lambda z: F.batch_norm(z, K[:4].to(z), K[:4].to(z) + 2, K[2:].to(z), K[1:5].to(z), eps=0.1),
+    "batch norm without weights": lambda z: F.batch_norm(z, K[:4].to(z), K[:4].to(z) + 2),
+    "batch norm without shift": lambda z: F.batch_norm(z, 0 * K[:4].to(z), K[:4].to(z) + 2, K[2:].to(z)),
+    "batch norm of an exported graph": lambda z: torch.ops.aten._native_batch_norm_legit_no_training(
+        z, K[2:].to(z), K[1:5].to(z), K[:4].to(z), K[:4].to(z) + 2, 0.1, 0.3
+    )[0],
     "sum with itself": lambda z: z + z,
     "broadcast sum": lambda z: torch.relu(z) + z.mean((2, 3), keepdim=True),
     "product": lambda z: z * torch.sigmoid(z.mean((2, 3), keepdim=True)),

@@ -134,10 +134,10 @@ def _is_merely_added(graph: Graph, constant: Node) -> bool:
         """What is known of a node: that it is the constant, that it depends on the input, or neither."""
         kinds = {values[o] for o in node.operands}
         family = family_of(node)[0]
-        if "constant" in kinds and kinds == {"constant"} and family.linearize is routing and len(node.operands) == 1:
+        if "constant" in kinds and kinds == {"constant"} and family.kind is routing and len(node.operands) == 1:
             return "constant"
         if "constant" in kinds:
-            uses.append("depends" in kinds and family.linearize in (affine, concatenation))
+            uses.append("depends" in kinds and family.kind in (affine, concatenation))
         return "depends" if "depends" in kinds else "other"
 
     values = dict.fromkeys([*graph.parameters, *graph.extras], "other") | {constant: "constant"}

@@ -5,16 +5,17 @@ from functools import reduce
 
 import torch
 from torch import Tensor
+from torch.autograd.graph import get_gradient_edge
 
 from ..kernels import Settings, spread_components
 from ..kernels.autograd import pull_back
 from ..kernels.slope import Slope
-from .model import Distributed, Linked
+from .model import Distributed, LocalModel
 
 __all__ = ["Components"]
 
 
-class Components(Linked):
+class Components(LocalModel):
     """Elementwise on several operands: ``y = sum_i a_i u_i + intercept`` with one component per operand and unit.
 
     Sums are the paper's stacked identity. A product ``u v`` is its tangent: both components are ``u v``, the
@@ -32,25 +33,34 @@ class Components(Linked):
     ) -> None:
         """``operands`` are broadcast to the output's shape, from ``shapes``; ``halves``: zero weights count too.
 
-        ``weights`` are the ``a_i`` where they are constant, broadcastable to the output; without them the model is the
-        tangent, whose intercept follows.
+        ``weights`` are the ``a_i`` where they are known, broadcastable to the output; without them the operands are
+        leaves of the graph that leads to the output, and the model is the tangent, whose intercept follows.
         """
-        super().__init__(operands, output)
-        self.shapes, self.weights, self.intercept, self.halves = shapes, weights, intercept, halves
+        super().__init__(output)
+        self.operands, self.shapes, self.weights, self.intercept = operands, shapes, weights, intercept
+        self.halves = halves
+        self.edge = get_gradient_edge(output) if weights is None else None
         if weights is None:
             parts = [a * u.detach() for a, u in zip(self.partials(), operands, strict=True)]
             self.intercept = output.detach() - torch.stack(parts).sum(0)
 
     def partials(self) -> Sequence[Tensor]:
         """The weights ``a_i``, broadcastable to the output."""
-        if self.weights is not None:
+        if self.edge is None:
+            assert self.weights is not None
             return self.weights
         ones = self.operands[0].new_ones(()).expand(1, *self.shape)
         return [a[0] for a in pull_back(self.edge, self.operands, ones)]
 
     def gradient(self, g: Tensor) -> list[Tensor]:
-        """By autograd, summed over the dimensions along which the operand was broadcast."""
-        return [self._fold(a, shape) for a, shape in zip(super().gradient(g), self.shapes, strict=True)]
+        """``a_i g``, summed over the dimensions along which the operand was broadcast."""
+        if self.edge is None:
+            pulled = [
+                (g if _is(1, a) else a * g).to(u.dtype) for a, u in zip(self.partials(), self.operands, strict=True)
+            ]
+        else:
+            pulled = pull_back(self.edge, self.operands, g)
+        return [self._fold(a, shape) for a, shape in zip(pulled, self.shapes, strict=True)]
 
     def push(self, tangents: Sequence[Tensor | None]) -> Tensor:
         """``sum_i a_i t_i``."""

@@ -22,7 +22,7 @@ THROUGH = (routing, insertion, concatenation, affine, batch_norm, product, quoti
 def rank_of(node: Node, active: list[Node], ranks: Mapping[Node, int]) -> int:
     """The rank of what a node gives, from those of its ``active`` operands, which depend on the input."""
     name = str(getattr(node.packet, "__name__", node.packet))
-    kind = getattr(family_of(node)[0].linearize, "func", family_of(node)[0].linearize)
+    kind = family_of(node)[0].kind
     below = [ranks.get(operand, VALUE) for operand in active]
     if name in STATISTICS or (name == "pow" and isinstance(node.args[1], int | float) and node.args[1] < 0):
         return STATISTIC

@@ -39,18 +39,39 @@ def homogeneous_gate(call: Call, relu: bool = False) -> LocalModel:
     return Diagonal(leaf, call(leaf), intercept=None)
 
 
-def affine(call: Call) -> LocalModel:
-    """Sum and difference: what it gives at 0 is a bias source."""
+def affine(call: Call, sign: int = 0) -> LocalModel:
+    """Sum and difference: what it gives at 0 is a bias source.
+
+    ``sign`` is that of the second summand; 0 for operations that have none, whose slopes are found by autograd.
+    """
     constants = _constants(call)
     shape = _broadcast([t.shape for t in [*call.operands, *constants]])
     small = _broadcast([torch.Size([1] * len(shape)), *(c.shape for c in constants)])
-    return _affine(call, shape, small)
+    if not sign or len(call.args) < 2:
+        return _affine(call, shape, *_at_zero(call, small))
+    factors = (1, sign * call.argument(2, "alpha", 1))
+    places = [i for i in (0, 1) if isinstance(call.args[i], Node)]
+    slopes = [u.new_full((), factors[i]) for u, i in zip(call.operands, places, strict=True)]
+    if len(places) == 2:
+        return _affine(call, shape, slopes, None)
+    with torch.no_grad():
+        return _affine(call, shape, slopes, call(*(u.new_zeros(small) for u in call.operands)))
 
 
-def batch_norm(call: Call) -> LocalModel:
-    """Batch norm in eval mode: its shift is a bias source."""
+def batch_norm(call: Call, eps: int | None = None) -> LocalModel:
+    """Batch norm in eval mode: its shift is a bias source.
+
+    ``eps`` is the position of that argument; None for operations that have it elsewhere.
+    """
     shape = call.operands[0].shape
-    return _affine(call, shape, torch.Size([size if d == 1 else 1 for d, size in enumerate(shape)]))
+    small = torch.Size([size if d == 1 else 1 for d, size in enumerate(shape)])
+    weight, bias, mean, variance = (call.argument(i) for i in range(1, 5))
+    if eps is None or len(call.operands) > 1 or mean is None or variance is None:
+        return _affine(call, shape, *_at_zero(call, small))
+    scale = (variance + call.args[eps]).rsqrt()
+    scale = scale if weight is None else scale * weight
+    shift = -mean * scale if bias is None else bias - mean * scale
+    return _affine(call, shape, [scale.detach().reshape(small)], shift.detach().reshape(small))
 
 
 def product(call: Call) -> LocalModel:
@@ -68,9 +89,9 @@ def half_of_product(call: Call) -> LocalModel:
     """Half of the Jacobian of a product of two activations, which is exact without an intercept."""
     u, v = call.operands
     shape = _broadcast([u.shape, v.shape])
-    leaves = _spread(call, shape)
-    weights = [v.detach().expand(shape) / 2, u.detach().expand(shape) / 2]
-    return Components(leaves, call(*leaves), [u.shape, v.shape], weights, halves=True)
+    operands = [u.detach().expand(shape), v.detach().expand(shape)]
+    weights = [factor / 2 for factor in reversed(operands)]
+    return Components(operands, call.value(), [u.shape, v.shape], weights, halves=True)
 
 
 def chord(call: Call) -> LocalModel:
@@ -89,11 +110,6 @@ def _broadcast(shapes: list[torch.Size]) -> torch.Size:
     return shapes[0] if len(set(shapes)) == 1 else torch.Size(torch.broadcast_shapes(*shapes))
 
 
-def _spread(call: Call, shape: torch.Size) -> list[Tensor]:
-    """The operands, broadcast to the output's shape, as leaves."""
-    return [u.detach().expand(shape).requires_grad_() for u in call.operands]
-
-
 def _tangent(call: Call, halves: bool = False) -> LocalModel:
     """``halves``: operands whose partial derivative is zero take part like the others."""
     shapes = [u.shape for u in call.operands]
@@ -101,30 +117,36 @@ def _tangent(call: Call, halves: bool = False) -> LocalModel:
     if len(shapes) == 1 and shapes[0] == shape:
         (leaf,) = call.leaves()
         return Diagonal(leaf, call(leaf), intercept="tangent")
-    leaves = _spread(call, shape)
+    leaves = [u.detach().expand(shape).requires_grad_() for u in call.operands]
     return Components(leaves, call(*leaves), shapes, halves=halves)
 
 
-def _affine(call: Call, shape: torch.Size, small: torch.Size) -> LocalModel:
-    """Slopes and intercept, as small as the constants are, from what the operation gives at 0."""
+def _at_zero(call: Call, small: torch.Size) -> tuple[list[Tensor], Tensor]:
+    """Slopes, and what the operation gives at 0: both as small as the constants are."""
     zeros = [u.new_zeros(small).requires_grad_() for u in call.operands]
     added = call(*zeros)
-    slopes = [slope[0] for slope in pull_back(added, zeros, torch.ones_like(added)[None])]
-    intercept = added.detach() if added.any() else None
+    return [slope[0] for slope in pull_back(added, zeros, torch.ones_like(added)[None])], added.detach()
+
+
+def _affine(call: Call, shape: torch.Size, slopes: list[Tensor], added: Tensor | None) -> LocalModel:
+    """Of known slopes and intercept."""
+    intercept = added if added is not None and added.any() else None
     shapes = [u.shape for u in call.operands]
     if len(shapes) == 1 and shapes[0] == shape:
-        (leaf,) = call.leaves()
-        return Diagonal(leaf, call(leaf), intercept, slopes[0], affine=True)
-    leaves = _spread(call, shape)
-    return Components(leaves, call(*leaves), shapes, slopes, intercept)
+        return Diagonal(call.operands[0], call.value(), intercept, slopes[0], affine=True)
+    operands = [u.detach().expand(shape) for u in call.operands]
+    return Components(operands, call.value(), shapes, slopes, intercept)
 
 
 _BOTH = partial(degrees.common, positions=(0, 1))
 
 FAMILIES = (
-    Family(affine, _BOTH, "add sub rsub"),
+    Family(partial(affine, sign=1), _BOTH, "add"),
+    Family(partial(affine, sign=-1), _BOTH, "sub"),
+    Family(affine, _BOTH, "rsub"),
     Family(affine, degrees.kept, "neg"),
-    Family(batch_norm, degrees.batch_norm, "batch_norm _native_batch_norm_legit_no_training"),
+    Family(partial(batch_norm, eps=7), degrees.batch_norm, "batch_norm"),
+    Family(partial(batch_norm, eps=6), degrees.batch_norm, "_native_batch_norm_legit_no_training"),
     Family(product, degrees.product, "mul multiply"),
     Family(quotient, degrees.quotient, "div divide true_divide"),
     Family(partial(homogeneous_gate, relu=True), degrees.kept, "relu"),

@@ -32,9 +32,14 @@ class Family:
     others: tuple[Callable[..., Any], ...] = ()
 
     @property
+    def kind(self) -> Callable[..., Any]:
+        """The linearisation without the parameters that are bound."""
+        return _function(self.linearize)
+
+    @property
     def name(self) -> str:
         """Of the linearisation."""
-        return str(_function(self.linearize).__name__)
+        return str(self.kind.__name__)
 
     @property
     def treatment(self) -> str:
@@ -47,7 +52,7 @@ class Family:
         return _first_paragraph(self.degree)
 
 
-def _function(made: Any) -> Any:
+def _function(made: Callable[..., Any]) -> Callable[..., Any]:
     return made.func if isinstance(made, partial) else made
 
 
