@@ -7,8 +7,9 @@
 One *gradient* is a forward pass and the gradient of the input, of the same batch, with frozen parameters. Everything
 is measured in one process, in interleaved repetitions; a figure is the median over repetitions of the ratio to the
 mean of the gradients just before and just after, each of so many calls as fill 50 ms. Explainers compare the graph with
-the model once (``check="once"``); comparing each time costs ``check`` more, a forward pass. Writes ``cost.json``,
-``cost.png`` and ``cost.md``, a table, to ``--output``. Trained weights and images are found through BIASPROP_DATA.
+the model once (``check="once"``); comparing each time costs ``check`` more, a forward pass. Memory is counted twice: all
+tensors that are alive at once, as PyTorch's allocator counts them, and what the process holds, with the buffers of
+libraries and what the C library keeps. Writes ``cost.json``, ``cost.png`` and ``cost.md``, a table, to ``--output``. Trained weights and images are found through BIASPROP_DATA.
 """
 
 import argparse
@@ -24,6 +25,7 @@ from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -35,6 +37,7 @@ from rich.progress import Progress
 from rich.table import Table
 from safetensors.torch import load_file
 from torch import Tensor, nn
+from torch.profiler import ProfilerActivity, profile
 from torchvision import models
 from transformers import BertConfig, BertForSequenceClassification
 
@@ -74,13 +77,17 @@ class Work:
 
 @dataclass
 class Figures:
-    """One row: ratio to a gradient, and peak memory above what was held before, for one method."""
+    """One row: ratio to a gradient, and MiB above what was held before, for one method.
+
+    ``tensors``: alive at once; ``memory``: of the process, None where it does not tell.
+    """
 
     network: str
     size: int
     batch: int
     method: str
     gradients: float
+    tensors: float
     memory: float | None
     capture_seconds: float | None = None
     first_seconds: float | None = None
@@ -181,13 +188,28 @@ def timed(call: Callable[[], Any], least: float = SHORT) -> float:
     return passed / number
 
 
-def peak_memory(call: Callable[[], Any], device: str = "cpu") -> float | None:
-    """MiB above what was held before; None where the kernel does not tell (only Linux does)."""
+def peak_of_tensors(call: Callable[[], Any], device: str = "cpu") -> float:
+    """MiB of all tensors alive at once, above what was held before."""
     if device == "cuda":
         torch.cuda.reset_peak_memory_stats()
         held = torch.cuda.memory_allocated()
         call()
         return (torch.cuda.max_memory_allocated() - held) / 2**20
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
+        call()
+    with TemporaryDirectory() as folder:
+        trace = Path(folder) / "trace.json"
+        profiled.export_chrome_trace(str(trace))
+        events = json.loads(trace.read_text())["traceEvents"]
+    steps = sorted((e for e in events if e.get("name") == "[memory]"), key=lambda e: float(e["ts"]))
+    totals = [float(step["args"]["Total Allocated"]) for step in steps]
+    return (max(totals) - totals[0] + float(steps[0]["args"]["Bytes"])) / 2**20
+
+
+def peak_memory(call: Callable[[], Any], device: str = "cpu") -> float | None:
+    """MiB of the process above what it held before; None where the kernel does not tell (only Linux does)."""
+    if device == "cuda":
+        return None
     try:
         ctypes.CDLL("libc.so.6").malloc_trim(0)  # what earlier calls freed must not hide what this one takes
         Path("/proc/self/clear_refs").write_text("5")
@@ -229,10 +251,10 @@ def measure(work: Work, repetitions: int, device: str = "cpu") -> list[Figures]:
             seconds, after = timed(call), timed(unit)
             ratios[method].append(2 * seconds / (before + after))
             before = after
-    memory = {method: peak_memory(call, device) for method, call in calls.items()}
+    memory = {m: (peak_of_tensors(call, device), peak_memory(call, device)) for m, call in calls.items()}
     key = (work.name, work.size, work.batch)
-    rows = [Figures(*key, m, median(ratios[m]), memory[m], captured, first[m]) for m in calls]
-    return [Figures(*key, "gradient", 1.0, peak_memory(unit, device)), *rows]
+    rows = [Figures(*key, m, median(ratios[m]), *memory[m], captured, first[m]) for m in calls]
+    return [Figures(*key, "gradient", 1.0, peak_of_tensors(unit, device), peak_memory(unit, device)), *rows]
 
 
 def draw(rows: list[Figures], path: Path) -> None:
@@ -273,11 +295,13 @@ def draw(rows: list[Figures], path: Path) -> None:
 def show(rows: list[Figures]) -> None:
     """The table on the terminal: gradients, and peak MiB behind them."""
     columns = [m for m in (*METHODS, *TEN, *ALL) if any(r.method == m for r in rows)]
-    table = Table("network", "size", "batch", "gradient", *columns, "capture, first call", title="gradients (peak MiB)")
+    table = Table(
+        "network", "size", "batch", "gradient", *columns, "capture, first call", title="gradients (MiB of tensors)"
+    )
     for key in dict.fromkeys((r.network, r.size, r.batch) for r in rows):
         found = {r.method: r for r in rows if (r.network, r.size, r.batch) == key}
         cells = [
-            "-" if m not in found else f"{found[m].gradients:.1f} ({found[m].memory or 0:.0f})"
+            "-" if m not in found else f"{found[m].gradients:.1f} ({found[m].tensors:.0f})"
             for m in ("gradient", *columns)
         ]
         seconds = f"{found['bias1'].capture_seconds:.1f} s, {found['bias1'].first_seconds:.1f} s"
@@ -293,13 +317,16 @@ def markdown(rows: list[Figures]) -> str:
     for key in dict.fromkeys((r.network, r.batch) for r in rows if r.size == main[r.network]):
         found = {r.method: r for r in rows if (r.network, r.batch) == key and r.size == main[r.network]}
         cells = ["" if m not in found else f"{found[m].gradients:.1f}" for m in columns]
-        for i, column in enumerate(columns):
-            held = found[column].memory if column in found else None
-            cells[i] += f" ({held:.0f})" if held and held >= 5 else ""  # less is noise
-        unit = found["gradient"].memory
-        first = f"1 ({unit:.0f})" if unit and unit >= 5 else "1"
+        cells = [cell + (_memory(found[m]) if m in found else "") for m, cell in zip(columns, cells, strict=True)]
+        first = f"1{_memory(found['gradient'])}"
         lines.append(f"| {key[0]}, {main[key[0]]} | {key[1]} | {first} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
+
+
+def _memory(row: Figures) -> str:
+    """In brackets; less than 5 MiB is left out."""
+    parts = [f"{mib:.0f}" for mib in (row.tensors, row.memory) if mib is not None]
+    return f" ({', '.join(parts)})" if row.tensors >= 5 else ""
 
 
 def measured_before(path: Path, networks: Sequence[str]) -> list[Figures]:

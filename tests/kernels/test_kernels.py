@@ -90,7 +90,7 @@ def test_option_3_as_convolutions_leaves_only_what_is_0_over_0(slope):
     m = weight.reshape(1, 4, 27, 1, 1) * windows * SLOPES[slope].dense(u.new_ones(()), (2, 4, 4, 4))[:, :, None]
     m = m.movedim(2, -1)
     none = (m <= 0).all(-1)
-    torch.testing.assert_close(rest, beta * none)
+    torch.testing.assert_close(torch.zeros_like(beta) if rest is None else rest, beta * none)
     alpha = PositiveShare().alpha(m, None).nan_to_num(0) * ~none[..., None]
     message = (alpha * beta[..., None]).sum(2).flatten(2, 3).transpose(2, 3)
     expected = torch.stack([F.fold(one, (6, 6), 3) for one in message])

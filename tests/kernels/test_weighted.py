@@ -99,9 +99,9 @@ def test_option_3_with_its_equal_shares_is_that_of_the_reference(problem):
     expected, lost = streaming.spread(layout, u, slope, h, beta, Settings(PositiveShare(), 2**20))
     layer = Written(layout)
     positive, rest = spread_positive(layer, u, slope, beta)
-    equal, left = spread_equally(layer, u, slope, rest)
-    torch.testing.assert_close(positive + equal, expected)
     nothing = torch.zeros_like(beta)
+    equal, left = spread_equally(layer, u, slope, nothing if rest is None else rest)
+    torch.testing.assert_close(positive + equal, expected)
     torch.testing.assert_close(nothing if left is None else left, nothing if lost is None else lost)
 
 

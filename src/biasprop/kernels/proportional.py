@@ -17,8 +17,8 @@ __all__ = ["spread_equally", "spread_positive"]
 TINY = 1e-30  # dividing a bias by less could overflow
 
 
-def spread_positive(layer: Weighted, u: Tensor, slope: Slope, beta: Tensor) -> tuple[Tensor, Tensor]:
-    """Beta of the operand where option 3 is not 0/0, and the rest of beta.
+def spread_positive(layer: Weighted, u: Tensor, slope: Slope, beta: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Beta of the operand where option 3 is not 0/0, and the rest of beta (None where nothing is left).
 
     Args:
         layer: the layer without its bias.
@@ -35,25 +35,26 @@ def spread_positive(layer: Weighted, u: Tensor, slope: Slope, beta: Tensor) -> t
     for some, piece in layer.pieces():
         found, rest = _spread_halves(piece, halves, slope.of(some), beta[..., some])
         received = found if received is None else received.add_(found)
-        rests.append(rest)
+        rests.append((some, rest))
     assert received is not None
-    return received, rests[0] if len(rests) == 1 else torch.cat(rests, -1)
+    if len(rests) == 1 or all(rest is None for _, rest in rests):
+        return received, rests[0][1]
+    left = [torch.zeros_like(beta[..., some]) if rest is None else rest for some, rest in rests]
+    return received, torch.cat(left, -1)
 
 
 def _spread_halves(
     layer: Weighted, halves: list[tuple[Tensor, bool]], slope: Slope, rest: Tensor
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Tensor, Tensor | None]:
     """The same for the halves of the operand, each with its sign."""
     received = []
     for weight, side in _sides(layer, slope.scale):
         parts = [(half, weight.clamp_min(0) if positive else weight.clamp_max(0)) for half, positive in halves]
-        total = slope.opened(sum_of([layer.apply(*part) for part in parts]))
-        taken = _where_positive(rest, total, TINY)
-        taken = taken if side is None else _where_positive(taken, side)
-        rest = rest - taken
-        received.append(_messages(layer, parts, taken, total))
-        if is_zero(rest):
-            break
+        ratio, left = _divided(rest, slope.opened(sum_of([layer.apply(*part) for part in parts])), side)
+        received.append(_messages(layer, parts, ratio))
+        if left is None:
+            return sum_of(received), None
+        rest = left
     if not received:  # a slope of 0 everywhere: no component is positive
         return rest.new_zeros(len(rest), *halves[0][0].shape), rest
     return sum_of(received), rest
@@ -76,19 +77,28 @@ def spread_equally(layer: Weighted, u: Tensor, slope: Slope, beta: Tensor) -> tu
     levels = (((u != 0).to(u.dtype), weighs), (ones, weighs), (ones, torch.ones_like(weighs)))
     for level, (counted, weight) in enumerate(levels):
         total = layer.apply(counted, weight)
-        taken = _where_positive(rest, total, TINY)
-        if level == 0:
-            taken = slope.opened(taken if slope.scale is None else _where_positive(taken, slope.scale.abs()))
-        rest = rest - taken
-        received += _messages(layer, [(counted, weight)], taken, total)
-        if is_zero(rest):
+        side = slope.scale.abs() if level == 0 and slope.scale is not None else None
+        ratio, left = _divided(rest, slope.opened(total) if level == 0 else total, side)
+        received += _messages(layer, [(counted, weight)], ratio)
+        if left is None:
             return received, None
+        rest = left
     return received, rest
 
 
-def _messages(layer: Weighted, parts: list[tuple[Tensor, Tensor]], mass: Tensor, total: Tensor) -> Tensor:
-    """``A^T (mass / total)`` times the operand, for each of its halves; ``mass`` is used up."""
-    ratio = mass.div_(total.clamp_min(TINY))
+def _divided(mass: Tensor, total: Tensor, side: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    """``mass / total`` where there is a total and the ``side`` is positive; the mass that is left, or None.
+
+    The total is used up.
+    """
+    taken = _where_positive(mass, total, TINY)
+    taken = taken if side is None else _where_positive(taken, side)
+    rest = mass - taken
+    return taken.div_(total.clamp_min_(TINY)), None if is_zero(rest) else rest
+
+
+def _messages(layer: Weighted, parts: list[tuple[Tensor, Tensor]], ratio: Tensor) -> Tensor:
+    """``A^T ratio`` times the operand, for each of its halves."""
     return sum_of([layer.transpose(ratio, weight).mul_(half) for half, weight in parts])
 
 

@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from ..kernels import Layout, Settings, spread
-from ..kernels.extremes import is_zero
 from ..kernels.proportional import spread_equally, spread_positive
 from ..kernels.slope import Slope
 from ..kernels.weighted import Product
@@ -89,7 +88,7 @@ class Contraction(Linked):
         if settings.compiled and isinstance(form_of(settings.rule), Proportional):
             product = Product(weight, u.shape, turned)
             positive, rest = spread_positive(product, u, slope, beta)
-            if is_zero(rest):
+            if rest is None:
                 return positive, None
             equal, left = spread_equally(product, u, slope, rest)
             return positive.add_(equal), left

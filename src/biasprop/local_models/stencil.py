@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from ..kernels import Layout, Settings, spread
-from ..kernels.extremes import is_zero
 from ..kernels.proportional import spread_equally, spread_positive
 from ..kernels.slope import Slope
 from ..kernels.weighted import Weighted
@@ -79,9 +78,10 @@ class Stencil(LocalModel):
             u = u.masked_fill(mask.logical_not(), 0)
         proportional = isinstance(form_of(settings.rule), Proportional)
         if self.weighted.splits and settings.compiled and proportional and beta.is_cpu:
-            positive, beta = spread_positive(self.weighted, u, slope, beta)
-            if is_zero(beta):
+            positive, rest = spread_positive(self.weighted, u, slope, beta)
+            if rest is None:
                 return [positive], None
+            beta = rest
             if mask is None and self.weighted.counts:
                 equal, lost = spread_equally(self.weighted, u, slope, beta)
                 return [positive.add_(equal)], lost
