@@ -7,9 +7,10 @@
 One *gradient* is a forward pass and the gradient of the input, of the same batch, with frozen parameters. Everything
 is measured in one process, in interleaved repetitions; a figure is the median over repetitions of the ratio to the
 mean of the gradients just before and just after, each of so many calls as fill 50 ms. Explainers compare the graph with
-the model once (``check="once"``); comparing each time costs ``check`` more, a forward pass. Memory is counted twice: all
-tensors that are alive at once, as PyTorch's allocator counts them, and what the process holds, with the buffers of
-libraries and what the C library keeps. Writes ``cost.json``, ``cost.png`` and ``cost.md``, a table, to ``--output``. Trained weights and images are found through BIASPROP_DATA.
+the model once (``check="once"``); comparing each time costs ``check`` more, a forward pass. Memory is counted twice:
+all tensors that are alive at once, as PyTorch's allocator counts them, and what the process holds, with the buffers of
+libraries and what the C library keeps. Writes ``cost.json``, ``cost.png`` and ``cost.md``, a table, to ``--output``.
+Trained weights and images are found through BIASPROP_DATA.
 """
 
 import argparse
