@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -111,16 +112,23 @@ def _is_attributed(name: str, value: Any) -> bool:
 
 def _taking_positions(model: nn.Module, names: tuple[str, ...]) -> nn.Module:
     """A view of the model that is called by position; it shares all that the model holds."""
+    kind: Any = type(model)
+    view: nn.Module = object.__new__(_by_position(kind, names))
+    view.__dict__.update(vars(model))
+    return view
 
-    class ByPosition(type(model)):  # type: ignore[misc]
+
+@lru_cache(maxsize=32)
+def _by_position(kind: type[nn.Module], names: tuple[str, ...]) -> type[nn.Module]:
+    """The class of such views, which takes transformers a millisecond to make."""
+
+    class ByPosition(kind):  # type: ignore[misc, valid-type]
         def forward(self, *args: Any) -> Any:
             return super().forward(**dict(zip(names, args, strict=True)))
 
-    ByPosition.__name__ = type(model).__name__
-    ByPosition.__qualname__ = type(model).__qualname__
-    view: nn.Module = object.__new__(ByPosition)
-    view.__dict__.update(vars(model))
-    return view
+    ByPosition.__name__ = kind.__name__
+    ByPosition.__qualname__ = kind.__qualname__
+    return ByPosition
 
 
 def _detached(tensor: Tensor) -> Tensor:

@@ -5,7 +5,9 @@ With one operand of the output's shape the local model is `Diagonal`; with sever
 """
 
 from functools import partial
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -76,13 +78,16 @@ def batch_norm(call: Call, eps: int | None = None) -> LocalModel:
 
 def product(call: Call) -> LocalModel:
     """Scaling by a constant where one operand is one (``u * k``), else the tangent of the product: half to each."""
-    return affine(call) if len(call.operands) == 1 else _tangent(call, halves=True)
+    if len(call.operands) > 1:
+        return _tangent(call, halves=True)
+    return _scaling(call, next(_constant(a, call.operands[0]) for a in call.args[:2] if not isinstance(a, Node)))
 
 
 def quotient(call: Call) -> LocalModel:
     """Scaling where the divisor is a constant (``u / k``), else the tangent."""
-    scaling = len(call.operands) == 1 and isinstance(call.args[0], Node) and "rounding_mode" not in call.kwargs
-    return affine(call) if scaling else _tangent(call)
+    if len(call.operands) > 1 or not isinstance(call.args[0], Node) or "rounding_mode" in call.kwargs:
+        return _tangent(call)
+    return _scaling(call, _constant(call.args[1], call.operands[0]).reciprocal())
 
 
 def half_of_product(call: Call) -> LocalModel:
@@ -105,9 +110,16 @@ def _constants(call: Call) -> list[Tensor]:
     return [a for a in (*call.args, *call.kwargs.values()) if isinstance(a, Tensor)]
 
 
+def _constant(value: Any, like: Tensor) -> Tensor:
+    """A factor or divisor as a tensor of floating point."""
+    if isinstance(value, Tensor) and value.is_floating_point():
+        return value.detach().to(like.device)
+    return torch.as_tensor(value, dtype=like.dtype, device=like.device)
+
+
 def _broadcast(shapes: list[torch.Size]) -> torch.Size:
-    """What torch makes of several shapes; it is slow to say of one that it is that."""
-    return shapes[0] if len(set(shapes)) == 1 else torch.Size(torch.broadcast_shapes(*shapes))
+    """What becomes of several shapes; torch takes a hundred times as long to say it."""
+    return torch.Size(np.broadcast_shapes(*shapes))
 
 
 def _tangent(call: Call, halves: bool = False) -> LocalModel:
@@ -126,6 +138,12 @@ def _at_zero(call: Call, small: torch.Size) -> tuple[list[Tensor], Tensor]:
     zeros = [u.new_zeros(small).requires_grad_() for u in call.operands]
     added = call(*zeros)
     return [slope[0] for slope in pull_back(added, zeros, torch.ones_like(added)[None])], added.detach()
+
+
+def _scaling(call: Call, factor: Tensor) -> LocalModel:
+    """Times a constant."""
+    shape = _broadcast([call.operands[0].shape, factor.shape])
+    return _affine(call, shape, [factor.reshape([1] * (len(shape) - factor.dim()) + list(factor.shape))], None)
 
 
 def _affine(call: Call, shape: torch.Size, slopes: list[Tensor], added: Tensor | None) -> LocalModel:
