@@ -42,6 +42,31 @@ class OfSeveral(nn.Module):
         return self.last(u).to(self.output) * 2 + 0.1
 
 
+class DoubleTable(nn.Module):
+    """A table of numbers in double precision, made inside, that a network in single precision is scaled by."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.last = nn.Conv2d(2, 3, 3), nn.Linear(12, 3)
+
+    def forward(self, x):
+        table = torch.linspace(0.5, 1, 4, dtype=torch.float64).reshape(2, 2)
+        u = (self.first(x) * table + 0.1 * table).to(x.dtype)
+        return self.last(((u.relu() + u * table) / table).to(x.dtype).flatten(1))
+
+
+@pytest.mark.parametrize("linearization", ["frozen", "tangent"])
+@pytest.mark.parametrize("rule", ["bias1", "bias2", "bias3"])
+def test_a_table_in_double_precision(rule, linearization):
+    model, x = DoubleTable().eval(), torch.randn(3, 2, 4, 4)
+    found = biasprop.explain(model, x, target=1, rule=rule, linearization=linearization)
+    expected = biasprop.explain(model.double(), x.double(), target=1, rule=rule, linearization=linearization)
+    assert found.attribution.dtype == torch.float32
+    assert (found.completeness_error <= 1e-5).all()
+    torch.testing.assert_close(found.attribution.double(), expected.attribution, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(found.sources.amounts.double(), expected.sources.amounts, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("where", ["layer", "inside", "output"])
 @pytest.mark.parametrize("handover", [None, "first"])
 @pytest.mark.parametrize("rule", ["bias1", "bias3"])

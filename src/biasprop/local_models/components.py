@@ -98,7 +98,8 @@ class Components(LocalModel):
             support = torch.stack([units(a) != 0 for a in weights])
         h = h.reshape(1) if h.numel() == 1 else units(h)
         received = spread_components(m, h, support, beta.reshape(len(beta), -1), settings)
-        return [self._fold(r.reshape(beta.shape), shape) for r, shape in zip(received, self.shapes, strict=True)], None
+        folded = [self._fold(r.reshape(beta.shape), shape) for r, shape in zip(received, self.shapes, strict=True)]
+        return [r.to(u.dtype) for r, u in zip(folded, self.operands, strict=True)], None
 
 
 def _is(number: float, weight: Tensor) -> bool:

@@ -34,7 +34,7 @@ class Diagonal(LocalModel):
     ) -> None:
         """``intercept`` is known, or None for zero, or that of the tangent; ``slope`` by autograd if not known."""
         super().__init__(output)
-        self.affine = affine
+        self.affine, self.operand_dtype = affine, operand.dtype
         if slope is None:
             slope = pull_back(output, [operand], torch.ones_like(output)[None])[0][0]
         self.slope = slope if isinstance(slope, Slope) else Slope(slope.to(output.dtype))
@@ -45,18 +45,21 @@ class Diagonal(LocalModel):
 
     def gradient(self, g: Tensor) -> list[Tensor]:
         """``slope * g``; where nothing comes, as steep as it may be (the root of 0 below a clamp), nothing goes."""
-        pulled = self.slope.times(g)
-        return [pulled if self.finite else torch.where(g == 0, 0, pulled)]
+        return [self._times(g).to(self.operand_dtype)]
+
+    def _times(self, g: Tensor) -> Tensor:
+        product = self.slope.times(g)
+        return product if self.finite else torch.where(g == 0, 0, product)
 
     def push(self, tangents: Sequence[Tensor | None]) -> Tensor:
         """The same again: a diagonal matrix is its own transpose."""
         (tangent,) = tangents
         assert tangent is not None
-        return self.gradient(tangent[None])[0][0]
+        return self._times(tangent[None])[0].to(self.dtype)
 
     def distribute(self, beta: Tensor, slope: Slope, h: Tensor | None, settings: Settings) -> Distributed:
         """The bias moves on as it is."""
-        return [beta], None
+        return [beta.to(self.operand_dtype)], None
 
 
 class Identity(Diagonal):

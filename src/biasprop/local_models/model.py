@@ -30,6 +30,7 @@ class LocalModel(ABC):
 
     Attributes:
         shape: of the output.
+        dtype: of the output.
         intercept: ``a``, broadcastable to the output; None for 0. It is a bias source.
         by_rule: whether a rule shares out the bias, so that slope and local bias of the layer matter.
         has_constants: whether some units may depend on no operand at all.
@@ -37,6 +38,7 @@ class LocalModel(ABC):
     """
 
     shape: torch.Size
+    dtype: torch.dtype
     intercept: Tensor | None = None
     depends: Sequence[Tensor | None] = ()
     by_rule: bool = True
@@ -44,7 +46,7 @@ class LocalModel(ABC):
 
     def __init__(self, output: Tensor) -> None:
         """Of an operation with this output."""
-        self.shape = output.shape
+        self.shape, self.dtype = output.shape, output.dtype
         self._output: Tensor | None = output.detach()
 
     def release(self) -> Tensor:

@@ -68,7 +68,7 @@ def batch_norm(call: Call, eps: int | None = None) -> LocalModel:
     shape = call.operands[0].shape
     small = torch.Size([size if d == 1 else 1 for d, size in enumerate(shape)])
     weight, bias, mean, variance = (call.argument(i) for i in range(1, 5))
-    if eps is None or len(call.operands) > 1 or mean is None or variance is None:
+    if eps is None or len(call.args) <= eps or len(call.operands) > 1 or mean is None or variance is None:
         return _affine(call, shape, *_at_zero(call, small))
     scale = (variance + call.args[eps]).rsqrt()
     scale = scale if weight is None else scale * weight

@@ -46,7 +46,7 @@ class Step:
             h = None if h is None else c.times(h)
             if d is not None and choice.counts(step.node):
                 h = d if h is None else h + d
-        return slope, h
+        return slope.each(lambda t: t.to(self.local.dtype)), None if h is None else h.to(self.local.dtype)
 
 
 @dataclass(eq=False)
