@@ -93,3 +93,31 @@ def test_a_reduction_that_weighs_its_elements_differently_is_refused():
         UnsupportedOperation, match="tilted.* does not weigh all elements alike: .*a local model of its own"
     ):
         biasprop.explain(model, x, 0, operations={torch.ops.mylib.tilted: operations.reduction})
+
+
+@torch.library.custom_op("mylib::doubly", mutates_args=())
+def doubly(x: torch.Tensor, by: float, how: int) -> torch.Tensor:
+    """Times or divided by twice a number: not by its second argument."""
+    return x * (2 * by) if how > 0 else x / (2 * by)
+
+
+@doubly.register_fake
+def _(x, by, how):
+    return torch.empty_like(x)
+
+
+doubly.register_autograd(
+    lambda ctx, g: (g * ctx.by, None, None),
+    setup_context=lambda ctx, inputs, output: setattr(ctx, "by", (2 * inputs[1]) ** (1 if inputs[2] > 0 else -1)),
+)
+
+
+@pytest.mark.parametrize("family", [operations.product, operations.quotient])
+def test_a_scaling_of_ones_own_is_tried_not_guessed(family):
+    how = 1 if family is operations.product else -1
+    model, x = build(lambda z: doubly(z, 1.5, how).flatten(1))
+    explanation = biasprop.explain(model, x, 0, operations={torch.ops.mylib.doubly: family})
+    assert explanation.completeness_error.max() < 1e-12
+    u = x.clone().requires_grad_()
+    expected = torch.autograd.grad(model(u)[:, 0].sum(), u)[0]
+    torch.testing.assert_close(explanation.weight, expected)

@@ -80,6 +80,8 @@ def product(call: Call) -> LocalModel:
     """Scaling by a constant where one operand is one (``u * k``), else the tangent of the product: half to each."""
     if len(call.operands) > 1:
         return _tangent(call, halves=True)
+    if not call.trusted or len(call.args) < 2:  # of the user's own: it may do more than multiply
+        return affine(call)
     return _scaling(call, next(_constant(a, call.operands[0]) for a in call.args[:2] if not isinstance(a, Node)))
 
 
@@ -87,6 +89,8 @@ def quotient(call: Call) -> LocalModel:
     """Scaling where the divisor is a constant (``u / k``), else the tangent."""
     if len(call.operands) > 1 or not isinstance(call.args[0], Node) or "rounding_mode" in call.kwargs:
         return _tangent(call)
+    if not call.trusted or len(call.args) < 2:
+        return affine(call)
     return _scaling(call, _constant(call.args[1], call.operands[0]).reciprocal())
 
 
