@@ -31,6 +31,8 @@ HELD = 2**11  # shares that are held at once with one target, near the processor
 ROWS = 16  # positions of which a line of a cache holds one unit
 NEAR = 2**16  # masses of several rows that are held at once
 TILE = 4  # units and targets in the registers at once
+LINES = 8  # rows that are written side by side: as many as the ways of a cache, where their lines meet in one set
+TOGETHER = 32  # rows that are read side by side
 
 # Arrays go with the numbers of rows, not as views of these: a view costs more than a short row.
 
@@ -160,9 +162,9 @@ def _gather(u: Any, windows: Any, row: Any, values: Any) -> None:
     positions, taps = windows.shape
     channels = u.shape[1]
     i = 0
-    while i < len(values):  # the rows of one example and group after another
+    while i < len(values):  # few rows of one example and group after another
         owner, position = (row + i) // positions, (row + i) % positions
-        together = min(len(values) - i, positions - position)
+        together = min(LINES, len(values) - i, positions - position)
         for c in range(channels):
             for t in range(taps):
                 for k in range(together):
@@ -362,14 +364,16 @@ def _scatter_strip(job: Any, strips: Any, message: Any, windows: Any, first: Any
     positions, taps = windows.shape
     strip, owner, j = job % strips, job // strips % owners, job // strips // owners
     from_, to = strip * channels // strips, (strip + 1) * channels // strips
-    for i in range(max(0, owner * positions - first), min(rows, (owner + 1) * positions - first)):
-        position = (first + i) % positions
+    start, stop = max(0, owner * positions - first), min(rows, (owner + 1) * positions - first)
+    for i in range(start, stop, TOGETHER):
+        position, together = (first + i) % positions, min(TOGETHER, stop - i)
         for piece in range(pieces):
             for c in range(from_, to):
                 for t in range(taps):
-                    at = windows[U(position), U(t)]
-                    if at >= 0:
-                        received[U(j), U(owner), U(c), U(at)] += message[U(piece), U(j), U(i), U(c * taps + t)]
+                    for k in range(together):
+                        at, row = windows[U(position + k), U(t)], U(i + k)
+                        if at >= 0:
+                            received[U(j), U(owner), U(c), U(at)] += message[U(piece), U(j), row, U(c * taps + t)]
 
 
 @cache
