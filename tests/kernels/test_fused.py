@@ -10,6 +10,7 @@ from torch import nn
 import biasprop
 from biasprop.kernels import Layout, Settings, streaming
 from biasprop.kernels.slope import Slope
+from biasprop.local_models.windows import stencil_windows
 from biasprop.rules import ByForm
 
 fused = pytest.importorskip("biasprop.kernels.fused")
@@ -81,6 +82,32 @@ def test_components_far_beyond_what_exp_can_hold(rule):
     expected, _ = streaming.spread(*double(problem), Settings(rule, BUDGET))
     assert received.isfinite().all()
     assert (received - expected).abs().sum() <= 1e-4 * expected.abs().sum()  # rounding of scores of size 1000
+
+
+@pytest.mark.parametrize("targets", [1, 4, 11])
+@pytest.mark.parametrize(("taps", "stride"), [(1, 1), (3, 1), (3, 2)])
+@pytest.mark.parametrize("size", [1.0, 15.0, 200.0])
+@pytest.mark.parametrize("pruned", [False, True])
+def test_squares_of_positions_and_tiles_of_targets(targets, taps, stride, size, pruned):
+    side, examples, channels, outputs = 19, 2, 21, 37
+    padding = taps // 2
+    into = (side + 2 * padding - taps) // stride + 1
+    dims = (torch.Size([side, side]), torch.Size([into, into]))
+    windows = stencil_windows(False, *dims, (taps, taps), [stride] * 2, [padding] * 2, [1, 1])
+    weight = torch.randn(1, 1, outputs, channels * taps**2) / channels**0.5 / taps
+    weight = weight * (torch.rand_like(weight) < 0.8) if pruned else weight
+    layout = Layout((examples, 1, channels, side**2), (examples, 1, outputs, into**2), weight, windows)
+    u = size * torch.randn(layout.operand).relu()
+    opened = torch.randn(layout.output).relu()
+    beta = torch.randn(targets, *layout.output) * (opened > 0)
+    problem = (layout, u, Slope(None, opened), torch.randn(1, 1, outputs, 1).expand(layout.output), beta)
+    expected, _ = streaming.spread(*double(problem), Settings(SOFTMAX[0], BUDGET))
+    received, lost = fused.spread(*problem, Settings(SOFTMAX[0], BUDGET))
+    assert lost is None
+    assert (received - expected).abs().sum() <= (2e-7 + 2e-8 * size) * expected.abs().sum()
+    received, _ = fused.spread(*double(problem), Settings(SOFTMAX[0], BUDGET))
+    torch.testing.assert_close(received, expected, rtol=1e-11, atol=1e-11)
+    torch.testing.assert_close(received.flatten(1).sum(1), beta.double().flatten(1).sum(1))
 
 
 @pytest.mark.parametrize("rule", SOFTMAX)

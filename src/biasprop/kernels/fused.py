@@ -39,11 +39,12 @@ def spread(
     outputs, positions = layout.output[2:]
     width, owners, targets = layout.weight.shape[-1], batch * groups, len(beta)
     weight = layout.weight.reshape(-1, width).to(beta.dtype)
-    weight = F.pad(weight, (0, -width % cpu.LANES)) if width % cpu.LANES else weight
-    wide = weight.shape[1]
     rows = owners * positions
+    magnitude = weight.abs() if rows >= 16 else weight.new_zeros(1, 0)
+    reach, plain = (magnitude.amax(1), (magnitude.amin() > 0).item()) if rows >= 16 else (magnitude[0], False)
+    weight = F.pad(weight, (0, -width % cpu.LANES)) if width % cpu.LANES else weight
+    wide = -(-width // cpu.WIDE) * cpu.WIDE
     pieces = max(1, min(8, outputs, 64 // rows))
-    reach = torch.maximum(weight.amax(1), -weight.amin(1)) if rows >= 16 else weight.new_empty(0)
     score = slope.dense(unrepeated(h).sign() * scale + OPEN if signed else u.new_tensor(scale), layout.output)
     nowhere = is_negative(layout.windows) and is_negative(layout.windows.amax(1))  # units that nothing is wired to
     lost = beta.new_zeros(targets if nowhere else 0, *layout.output)
@@ -52,7 +53,7 @@ def spread(
     room = u.new_empty(pieces * targets * min(step, rows) * wide)
     there = _array(received.view(targets, owners, channels, size))
     windows, shared = _array(layout.windows), layout.weight.shape[1] == 1
-    layer = (shared, width, _array(u.reshape(owners, channels, size)), windows, _array(weight), _array(reach))
+    layer = (shared, plain, width, _array(u.reshape(owners, channels, size)), windows, _array(weight), _array(reach))
     units = (
         _array(score.reshape(1, owners, outputs, positions)),
         _array(beta.reshape(targets, owners, outputs, positions)),

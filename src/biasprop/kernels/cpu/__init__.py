@@ -1,11 +1,14 @@
 """Compiled by Numba for the CPU, float32 and float64 from one source.
 
 - `stencils`: what the units of a stencil send to their windows, by options 1 and 2;
+- `rows`: windows and units as rows, and messages back to the operand;
 - `sums`: sums and products of a few tensors;
-- `vectors`: the numbers that both compute with; `parallel`: how their loops are compiled.
+- `vectors`: registers full of numbers, and what is computed with them; `parallel`: how loops are compiled.
 """
 
-from .stencils import LANES, messages, scatter
+from .rows import scatter
+from .stencils import WIDE, messages
 from .sums import POSITIVE, SOFTMAX, TOGETHER, components
+from .vectors import LANES
 
-__all__ = ["LANES", "POSITIVE", "SOFTMAX", "TOGETHER", "components", "messages", "scatter"]
+__all__ = ["LANES", "POSITIVE", "SOFTMAX", "TOGETHER", "WIDE", "components", "messages", "scatter"]

@@ -1,13 +1,29 @@
-"""Parallel loops that take a quarter of the time to compile."""
+"""How kernels are compiled: their parts without what Python would call them by, loops in a quarter of the time."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numba import njit, prange, types
 
-__all__ = ["in_parallel"]
+__all__ = ["called", "in_parallel", "inlined"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_part = partial(njit, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
+
+
+def called(function: F) -> F:
+    """A part of a kernel, on its own."""
+    part: F = _part()(function)
+    return part
+
+
+def inlined(function: F) -> F:
+    """A part of a kernel, wherever it is named."""
+    part: F = _part(forceinline=True)(function)
+    return part
 
 
 class _ByAddress(types.WrapperAddressProtocol):  # type: ignore[misc]

@@ -2,8 +2,8 @@
 
 For each unit with a bias the kernel runs over its window twice: components and their (un-normalised) shares go to a
 buffer near the processor, four units at a time, then these shares, times ``beta / sum``, are added to the messages of
-the output position, one for each target. Messages of a block of positions are then added to their windows. Nothing of
-alpha outlives its units.
+the output position, one for each target: a matrix product, a tile of which stays in registers over all units that are
+held. Messages of a block of positions are then added to their windows. Nothing of alpha outlives its units.
 
 Blocks of output channels keep their weights in the cache while they are used for many positions. Every sum is taken
 in an order that does not depend on the number of threads.
@@ -15,53 +15,153 @@ from typing import Any
 import numpy as np
 from numba import from_dtype, njit, types
 
-from .parallel import in_parallel
-from .vectors import FAST, exp2, greatest, greatest_magnitude
+from .parallel import called, in_parallel, inlined
+from .rows import U, fetch, gather
+from .vectors import (
+    LANES,
+    bottom,
+    exp2,
+    exp2_within,
+    far,
+    greater,
+    greatest,
+    lanes,
+    load,
+    none,
+    splat,
+    store,
+    sum_of,
+    where,
+)
 
-__all__ = ["LANES", "messages", "scatter"]
+__all__ = ["WIDE", "messages"]
 
-U = np.uintp  # of an index: a signed one may count from the end, and looking at that costs as much as a short row
-BOUND = np.float32(100.0)  # exp2 of scores below this can be summed
-FAR = np.float32(1000.0)  # a greater bound says little of the scores
+FAR = np.float32(150.0)  # a greater shift may leave nothing of the scores: the greatest one is looked for
+BOUND = np.float32(100.0)  # exp2 of scores up to this, of either sign, can be summed
 LEAST = np.float32(1e-24)  # what is smaller than exp2(-126), which is about 0, does not count in such a sum
-LANES = 16  # of the widest vectors: rows are filled up with zeros to a multiple
+WIDE = 4 * LANES  # messages are filled up to a multiple
 BLOCK = 2**17  # weights of a block of output channels: 512 KiB, half of a second-level cache
 UNITS = 16  # units whose shares are held at once
-HELD = 2**11  # shares that are held at once with one target, near the processor: 8 KiB
+HELD = 9 * 2**9  # shares that are held at once with one target, near the processor: 18 KiB
 ROWS = 16  # positions of which a line of a cache holds one unit
 NEAR = 2**16  # masses of several rows that are held at once
-TILE = 4  # units and targets in the registers at once
-LINES = 8  # rows that are written side by side: as many as the ways of a cache, where their lines meet in one set
-TOGETHER = 32  # rows that are read side by side
+TILE = 4  # units in the registers at once, or targets, or lanes of a message
 
 # Arrays go with the numbers of rows, not as views of these: a view costs more than a short row.
 
 
-@njit(forceinline=True, error_model="numpy")  # type: ignore[untyped-decorator]
+@inlined
 def _shift(score: Any, bound: Any) -> Any:
-    """What is subtracted from scores below ``bound``, so that `exp2` of them can be summed; infinity if they cannot."""
+    """What is subtracted from scores below ``bound``, so that `exp2` of them can be summed; infinity if not known."""
     shift = max(bound - BOUND, np.float32(0))
     return shift if score != 0 and shift < FAR else np.float32(np.inf)
 
 
-@njit(forceinline=True, error_model="numpy")  # type: ignore[untyped-decorator]
-def _shifts(
-    score: Any, r: Any, units: Any, size: Any, reach: Any, weight: Any, before: Any, active: Any, count: Any, shift: Any
-) -> None:
-    """The `_shift` of each unit, or at least of the active ones: no score is above ``score * size * reach``."""
-    if len(reach):
-        for o in range(units):
-            a = score[U(r), U(0), U(o)]
-            shift[U(o)] = _shift(a, abs(a) * size * reach[U(before + o)])
-    else:
-        for n in range(count):
-            o = active[n]
-            a = score[r, 0, o]
-            shift[o] = _shift(a, abs(a) * size * greatest_magnitude(weight, before + o))
+@inlined
+def _shifts(score: Any, r: Any, units: Any, size: Any, reach: Any, before: Any, shift: Any) -> None:
+    """The `_shift` of each unit: no score is above ``score * size * reach``. Without reach nothing is known."""
+    for o in range(units if len(reach) else 0):
+        a = score[U(r), U(0), U(o)]
+        shift[U(o)] = _shift(a, abs(a) * size * reach[U(before + o)])
+    for o in range(0 if len(reach) else units):
+        shift[U(o)] = np.inf
 
 
-@njit(forceinline=True, fastmath=FAST, error_model="numpy")  # type: ignore[untyped-decorator]
-def _softmaxes(
+@inlined
+def _greatest_magnitude(values: Any, n: Any) -> Any:
+    """The maximum of the absolute values of a row, of those that are numbers."""
+    top = none(values)
+    for j in range(0, values.shape[1], lanes(values)):
+        value = load(values, (U(n), U(j)))
+        top = greater(top, greater(value, none(values) - value))
+    return greatest(top)
+
+
+@inlined
+def _tops(weight: Any, before: Any, units: Any, head: Any, window: Any, i: Any, score: Any, r: Any, shift: Any) -> None:
+    """Of four units the greatest score of a non-zero component, as their shift; infinity behind a closed gate."""
+    o0, o1, o2, o3 = U(units[U(head)]), U(units[U(head + 1)]), U(units[U(head + 2)]), U(units[U(head + 3)])
+    a0, a1 = splat(score[U(r), U(0), o0]), splat(score[U(r), U(0), o1])
+    a2, a3 = splat(score[U(r), U(0), o2]), splat(score[U(r), U(0), o3])
+    r0, r1, r2, r3 = U(before) + o0, U(before) + o1, U(before) + o2, U(before) + o3
+    lowest = t0 = t1 = t2 = t3 = bottom(window)
+    for j in range(0, window.shape[1], lanes(window)):
+        k = U(j)
+        u = load(window, (U(i), k))
+        m0, m1, m2, m3 = load(weight, (r0, k)), load(weight, (r1, k)), load(weight, (r2, k)), load(weight, (r3, k))
+        m0, m1, m2, m3 = m0 * u, m1 * u, m2 * u, m3 * u
+        t0, t1 = greater(where(m0, m0 * a0, lowest), t0), greater(where(m1, m1 * a1, lowest), t1)
+        t2, t3 = greater(where(m2, m2 * a2, lowest), t2), greater(where(m3, m3 * a3, lowest), t3)
+    for o, top in ((o0, greatest(t0)), (o1, greatest(t1)), (o2, greatest(t2)), (o3, greatest(t3))):
+        shift[o] = top if score[U(r), U(0), o] != 0 else np.float32(np.inf)
+
+
+@inlined
+def _share(m: Any, score: Any, shift: Any, absent: Any, nothing: Any) -> Any:
+    """Of a component; of one that is zero, nothing."""
+    return where(m, exp2(m * score - shift), nothing)
+
+
+@inlined
+def _plain_share(m: Any, score: Any, shift: Any, absent: Any, nothing: Any) -> Any:
+    """The same where there is no shift, scores are small, and a component is zero only where the operand is."""
+    return exp2_within(m * score + absent)
+
+
+@inlined
+def _shift_of_four(shift: Any, units: Any, head: Any) -> Any:
+    """Zero where none of four units has a shift, infinity where one is not known."""
+    low = shift[U(units[U(head)])] + shift[U(units[U(head + 1)])]
+    return low + shift[U(units[U(head + 2)])] + shift[U(units[U(head + 3)])]
+
+
+def _softmaxes_by(share_of: Any) -> Any:
+    @inlined
+    def softmaxes(
+        weight: Any,
+        before: Any,
+        units: Any,
+        head: Any,
+        window: Any,
+        i: Any,
+        score: Any,
+        r: Any,
+        shift: Any,
+        share: Any,
+        n: Any,
+        total: Any,
+    ) -> None:
+        """Of four units: ``share = exp2(score weight window - shift)`` at the non-zero components, and the sums."""
+        o0, o1, o2, o3 = U(units[U(head)]), U(units[U(head + 1)]), U(units[U(head + 2)]), U(units[U(head + 3)])
+        a0, a1 = splat(score[U(r), U(0), o0]), splat(score[U(r), U(0), o1])
+        a2, a3 = splat(score[U(r), U(0), o2]), splat(score[U(r), U(0), o3])
+        b0, b1, b2, b3 = splat(shift[o0]), splat(shift[o1]), splat(shift[o2]), splat(shift[o3])
+        r0, r1, r2, r3 = U(before) + o0, U(before) + o1, U(before) + o2, U(before) + o3
+        n0, n1, n2, n3 = U(n), U(n + 1), U(n + 2), U(n + 3)
+        nothing = t0 = t1 = t2 = t3 = none(share)
+        for j in range(0, window.shape[1], lanes(window)):
+            k = U(j)
+            u = load(window, (U(i), k))
+            m0, m1, m2, m3 = load(weight, (r0, k)), load(weight, (r1, k)), load(weight, (r2, k)), load(weight, (r3, k))
+            m0, m1, m2, m3 = m0 * u, m1 * u, m2 * u, m3 * u
+            absent = where(u, nothing, far(share))
+            v0, v1 = share_of(m0, a0, b0, absent, nothing), share_of(m1, a1, b1, absent, nothing)
+            v2, v3 = share_of(m2, a2, b2, absent, nothing), share_of(m3, a3, b3, absent, nothing)
+            store(share, (n0, k), v0)
+            store(share, (n1, k), v1)
+            store(share, (n2, k), v2)
+            store(share, (n3, k), v3)
+            t0, t1, t2, t3 = t0 + v0, t1 + v1, t2 + v2, t3 + v3
+        total[n0], total[n1], total[n2], total[n3] = sum_of(t0), sum_of(t1), sum_of(t2), sum_of(t3)
+
+    return softmaxes
+
+
+_softmaxes, _plain_softmaxes = _softmaxes_by(_share), _softmaxes_by(_plain_share)
+
+
+@called
+def _exactly(
     weight: Any,
     before: Any,
     units: Any,
@@ -75,54 +175,17 @@ def _softmaxes(
     n: Any,
     total: Any,
 ) -> None:
-    """Of four units at once: ``share = exp2(score weight window - shift)`` at the non-zero components, and the sums."""
-    o0, o1, o2, o3 = U(units[U(head)]), U(units[U(head + 1)]), U(units[U(head + 2)]), U(units[U(head + 3)])
-    a0, a1, a2, a3 = score[U(r), U(0), o0], score[U(r), U(0), o1], score[U(r), U(0), o2], score[U(r), U(0), o3]
-    r0, r1, r2, r3 = U(before) + o0, U(before) + o1, U(before) + o2, U(before) + o3
-    n0, n1, n2, n3 = U(n), U(n + 1), U(n + 2), U(n + 3)
-    b0, b1, b2, b3 = shift[o0], shift[o1], shift[o2], shift[o3]
-    t0 = t1 = t2 = t3 = np.float32(0)
-    for j in range(window.shape[1] // LANES * LANES):
-        k = U(j)
-        u = window[U(i), k]
-        m0, m1, m2, m3 = weight[r0, k] * u, weight[r1, k] * u, weight[r2, k] * u, weight[r3, k] * u
-        v0, v1, v2, v3 = exp2(m0 * a0 - b0), exp2(m1 * a1 - b1), exp2(m2 * a2 - b2), exp2(m3 * a3 - b3)
-        v0 = v0 if m0 != 0 else np.float32(0)
-        v1 = v1 if m1 != 0 else np.float32(0)
-        v2 = v2 if m2 != 0 else np.float32(0)
-        v3 = v3 if m3 != 0 else np.float32(0)
-        share[n0, k], share[n1, k], share[n2, k], share[n3, k] = v0, v1, v2, v3
-        t0 += v0
-        t1 += v1
-        t2 += v2
-        t3 += v3
-    total[n0], total[n1], total[n2], total[n3] = t0, t1, t2, t3
+    """The same, whatever the scores are."""
+    _tops(weight, before, units, head, window, i, score, r, shift)
+    _softmaxes(weight, before, units, head, window, i, score, r, shift, share, n, total)
 
 
-@njit(fastmath=FAST, error_model="numpy")  # type: ignore[untyped-decorator]
-def _exactly(weight: Any, o: Any, window: Any, i: Any, scale: Any, share: Any, n: Any) -> Any:
-    """Of one unit, whatever its scores: ``share[n] = exp2(score - the greatest score)``; the sum."""
-    total = np.float32(0)
-    if scale == 0:  # behind a closed gate there is nothing
-        return total
-    for k in range(share.shape[1]):  # the scores are stored: computed twice, they might be rounded differently
-        product = weight[o, k] * window[i, k]
-        share[n, k] = product * scale if product != 0 else np.float32(-np.inf)
-    shift = greatest(share, n)
-    if shift == -np.inf:
-        return total
-    for k in range(share.shape[1]):
-        score = share[n, k]
-        value = exp2(score - shift)
-        value = value if score != -np.inf else np.float32(0)
-        share[n, k] = value
-        total += value
-    return total
-
-
-@njit(error_model="numpy")  # type: ignore[untyped-decorator]
+@called
 def _fallback(weight: Any, o: Any, windows: Any, position: Any, width: Any, share: Any, n: Any) -> Any:
-    """No non-zero component: equal shares over the support, else over everything wired (mathematics, section 3)."""
+    """No non-zero component: equal shares over the support, else over everything wired (mathematics, section 3).
+
+    Their sum; infinity where nothing is wired, and the shares are 0.
+    """
     taps = windows.shape[1]
     for anything in range(2):
         total = np.float32(0)
@@ -133,105 +196,97 @@ def _fallback(weight: Any, o: Any, windows: Any, position: Any, width: Any, shar
             total += value
         if total > 0:
             return total
-    return np.float32(0)
+    return np.float32(np.inf)
 
 
-@njit(error_model="numpy")  # type: ignore[untyped-decorator]
-def _whatever(
-    weight: Any,
-    o: Any,
-    window: Any,
-    i: Any,
-    windows: Any,
-    position: Any,
-    width: Any,
-    scale: Any,
-    share: Any,
-    n: Any,
-) -> Any:
-    """Of one unit, whatever it is like; the sum is infinite where nothing is wired to it, and the shares are 0."""
-    total = _exactly(weight, o, window, i, scale, share, n)
-    if total == 0:
-        total = _fallback(weight, o, windows, position, width, share, n)
-    return np.float32(np.inf) if total == 0 else total
+@inlined
+def _tile(array: Any, row: Any, k: Any) -> Any:
+    """Four lanes, one after the other, of a row of an array."""
+    step = lanes(array)
+    one, two, three = U(k + step), U(k + 2 * step), U(k + 3 * step)
+    return load(array, (*row, U(k))), load(array, (*row, one)), load(array, (*row, two)), load(array, (*row, three))
 
 
-@njit(error_model="numpy")  # type: ignore[untyped-decorator]
-def _gather(u: Any, windows: Any, row: Any, values: Any) -> None:
-    """The operands ``(B * G, C, S)`` of the windows that follow ``row``, in the order of the weights: ``(rows, W)``."""
-    positions, taps = windows.shape
-    channels = u.shape[1]
-    i = 0
-    while i < len(values):  # few rows of one example and group after another
-        owner, position = (row + i) // positions, (row + i) % positions
-        together = min(LINES, len(values) - i, positions - position)
-        for c in range(channels):
-            for t in range(taps):
-                for k in range(together):
-                    at = windows[U(position + k), U(t)]
-                    values[U(i + k), U(c * taps + t)] = u[U(owner), U(c), U(at)] if at >= 0 else np.float32(0)
-        i += together
-    for n in range(len(values)):
-        for k in range(channels * taps, values.shape[1]):
-            values[n, k] = 0
+@inlined
+def _write(array: Any, row: Any, k: Any, values: Any) -> None:
+    """A `_tile` back."""
+    step = lanes(array)
+    store(array, (*row, U(k)), values[0])
+    store(array, (*row, U(k + step)), values[1])
+    store(array, (*row, U(k + 2 * step)), values[2])
+    store(array, (*row, U(k + 3 * step)), values[3])
 
 
-@njit(forceinline=True, fastmath=FAST, error_model="numpy")  # type: ignore[untyped-decorator]
-def _add_tile_of_one(message: Any, j: Any, row: Any, f: Any, s: Any, n: Any) -> None:
-    """``message[j, row] += f[j, n] s[n] + ... + f[j, n + 3] s[n + 3]``."""
-    n0, n1, n2, n3, j, row = U(n), U(n + 1), U(n + 2), U(n + 3), U(j), U(row)
-    f0, f1, f2, f3 = f[j, n0], f[j, n1], f[j, n2], f[j, n3]
-    for i in range(s.shape[1] // LANES * LANES):
-        k = U(i)
-        message[j, row, k] += (f0 * s[n0, k] + f1 * s[n1, k]) + (f2 * s[n2, k] + f3 * s[n3, k])
+@inlined
+def _plus(sums: Any, number: Any, values: Any) -> Any:
+    """``sums + number * values`` of tiles."""
+    f = splat(number)
+    return sums[0] + f * values[0], sums[1] + f * values[1], sums[2] + f * values[2], sums[3] + f * values[3]
 
 
-@njit(fastmath=FAST, error_model="numpy")  # type: ignore[untyped-decorator]
-def _add_tile(message: Any, j: Any, row: Any, f: Any, s: Any, n: Any) -> None:
-    """The same for the targets ``j`` to ``j + 3``: a tile of a matrix product, in registers."""
-    n0, n1, n2, n3, row = U(n), U(n + 1), U(n + 2), U(n + 3), U(row)
-    j0, j1, j2, j3 = U(j), U(j + 1), U(j + 2), U(j + 3)
-    a0, a1, a2, a3 = f[j0, n0], f[j0, n1], f[j0, n2], f[j0, n3]
-    b0, b1, b2, b3 = f[j1, n0], f[j1, n1], f[j1, n2], f[j1, n3]
-    c0, c1, c2, c3 = f[j2, n0], f[j2, n1], f[j2, n2], f[j2, n3]
-    d0, d1, d2, d3 = f[j3, n0], f[j3, n1], f[j3, n2], f[j3, n3]
-    for i in range(s.shape[1] // LANES * LANES):
-        k = U(i)
-        v0, v1, v2, v3 = s[n0, k], s[n1, k], s[n2, k], s[n3, k]
-        message[j0, row, k] += (a0 * v0 + a1 * v1) + (a2 * v2 + a3 * v3)
-        message[j1, row, k] += (b0 * v0 + b1 * v1) + (b2 * v2 + b3 * v3)
-        message[j2, row, k] += (c0 * v0 + c1 * v1) + (c2 * v2 + c3 * v3)
-        message[j3, row, k] += (d0 * v0 + d1 * v1) + (d2 * v2 + d3 * v3)
+@inlined
+def _four_units(factor: Any, j: Any, n: Any) -> Any:
+    """The factors of four units, each in all lanes."""
+    return (
+        splat(factor[U(j), U(n)]),
+        splat(factor[U(j), U(n + 1)]),
+        splat(factor[U(j), U(n + 2)]),
+        splat(factor[U(j), U(n + 3)]),
+    )
 
 
-@njit(forceinline=True, error_model="numpy")  # type: ignore[untyped-decorator]
+@inlined
+def _sum_of_four(f: Any, share: Any, n: Any, k: Any) -> Any:
+    """Lanes of their shares, times the factors."""
+    low = f[0] * load(share, (U(n), k)) + f[1] * load(share, (U(n + 1), k))
+    return low + (f[2] * load(share, (U(n + 2), k)) + f[3] * load(share, (U(n + 3), k)))
+
+
+@inlined
+def _add_one(message: Any, j: Any, row: Any, factor: Any, share: Any, units: Any) -> None:
+    """``message[j, row] += sum over the units of factor[j, unit] share[unit]``, eight or four of them at a time."""
+    for n in range(0, units // 8 * 8, 8):
+        f, g = _four_units(factor, j, n), _four_units(factor, j, n + 4)
+        for i in range(0, message.shape[2], lanes(message)):
+            k, to = U(i), (U(j), U(row), U(i))
+            store(message, to, load(message, to) + (_sum_of_four(f, share, n, k) + _sum_of_four(g, share, n + 4, k)))
+    if units % 8:
+        f = _four_units(factor, j, units - 4)
+        for i in range(0, message.shape[2], lanes(message)):
+            to = U(j), U(row), U(i)
+            store(message, to, load(message, to) + _sum_of_four(f, share, units - 4, U(i)))
+
+
+@inlined
+def _add_four(message: Any, j: Any, row: Any, factor: Any, share: Any, units: Any, k: Any) -> None:
+    """A tile of the same for the targets ``j`` to ``j + 3``."""
+    j0, j1, j2, j3, row = U(j), U(j + 1), U(j + 2), U(j + 3), U(row)
+    a, b = _tile(message, (j0, row), k), _tile(message, (j1, row), k)
+    c, d = _tile(message, (j2, row), k), _tile(message, (j3, row), k)
+    for i in range(units):
+        n = U(i)
+        values = _tile(share, (n,), k)
+        a, b = _plus(a, factor[j0, n], values), _plus(b, factor[j1, n], values)
+        c, d = _plus(c, factor[j2, n], values), _plus(d, factor[j3, n], values)
+    _write(message, (j0, row), k, a)
+    _write(message, (j1, row), k, b)
+    _write(message, (j2, row), k, c)
+    _write(message, (j3, row), k, d)
+
+
+@inlined
 def _add(message: Any, row: Any, factor: Any, share: Any, units: Any) -> None:
     """``message[j, row] += sum over the units of factor[j, unit] share[unit]`` for every target j."""
     targets = len(factor)
     whole = targets // TILE * TILE
-    for n in range(0, units, TILE):
+    for k in range(0, message.shape[2] if whole else 0, TILE * lanes(message)):
         for j in range(0, whole, TILE):
-            _add_tile(message, j, row, factor, share, n)
-        for j in range(whole, targets):
-            _add_tile_of_one(message, j, row, factor, share, n)
+            _add_four(message, j, row, factor, share, units, k)
+    for j in range(whole, targets):
+        _add_one(message, j, row, factor, share, units)
 
 
-@njit(error_model="numpy")  # type: ignore[untyped-decorator]
-def _fetch(values: Any, row: Any, count: Any, o0: Any, units: Any, into: Any) -> None:
-    """``into[r, j, o] = values[j, owner, o0 + o, position]`` of the rows that follow ``row``: one after the other."""
-    positions = values.shape[3]
-    r = 0
-    while r < count:
-        owner, position = (row + r) // positions, (row + r) % positions
-        together = min(count - r, positions - position)
-        for j in range(len(values)):
-            for o in range(units):
-                for i in range(together):
-                    into[U(r + i), U(j), U(o)] = values[U(j), U(owner), U(o0 + o), U(position + i)]
-        r += together
-
-
-@njit(forceinline=True, error_model="numpy")  # type: ignore[untyped-decorator]
+@inlined
 def _active(mass: Any, r: Any, units: Any, some: Any, active: Any) -> Any:
     """The units at which any target has something to share out; how many."""
     for o in range(units):
@@ -251,6 +306,7 @@ def _messages_of(
     job: Any,
     cuts: Any,
     shared: Any,
+    plain: Any,
     width: Any,
     u: Any,
     windows: Any,
@@ -268,26 +324,28 @@ def _messages_of(
         job: which piece.
         cuts: into how many pieces of work the rows are cut; of no influence on the result.
         shared: the positions share their weights.
-        width: ``C * T``, the components of a unit; in ``weight`` and ``out`` the next multiple of `LANES`, ``W``.
+        plain: no weight is zero.
+        width: ``C * T``, the components of a unit; in ``weight`` the next multiple of `LANES`, ``W``.
         u: operand, ``(B * G, C, S)``.
         windows: ``(L, T)`` positions, -1 for none.
         weight: ``(G * (1 or L) * O, W)``.
-        reach: ``max_k |weight|``, ``(G * (1 or L) * O,)``; empty where it is not worth while for so few rows.
+        reach: ``max_k |weight|``, ``(G * (1 or L) * O,)``; empty where it is not worth while for so few rows, and the
+            greatest score of each unit is looked for.
         score: times ``weight * u``: the score of a component, to the base 2, ``(1, B * G, O, L)``.
         beta: ``(J, B * G, O, L)``, of J targets; units with 0 are skipped.
         lost: like beta, zero; receives what no operand is wired to (empty where that is nothing).
         first: number of the first row.
-        out: ``(pieces of O, J, rows, W)``, to be summed over the first dimension.
+        out: ``(pieces of O, J, rows, next multiple of WIDE)``, to be summed over the first dimension.
     """
     positions = windows.shape[0]
-    pieces, targets, rows, wide = out.shape
-    outputs = score.shape[2]
+    pieces, targets, rows, room = out.shape
+    wide, outputs = weight.shape[1], score.shape[2]
     groups = len(weight) // (outputs if shared else outputs * positions)
     part, piece = job // pieces, job % pieces
     start, stop = part * rows // cuts, (part + 1) * rows // cuts
     from_, to = piece * outputs // pieces, (piece + 1) * outputs // pieces
     held = UNITS if targets > 1 else max(TILE, min(UNITS, HELD // wide // TILE * TILE))
-    share = np.empty((held, wide), weight.dtype)
+    share = np.zeros((held, room + LANES), weight.dtype)  # rows not all in one set of a cache
     factor, total = np.empty((targets, held), weight.dtype), np.empty(held, weight.dtype)
     block = max(1, min(to - from_, BLOCK // wide))
     together = max(1, min(ROWS, NEAR // (block * targets)))
@@ -295,43 +353,50 @@ def _messages_of(
     some, shift = np.empty(block, weight.dtype), np.empty(block, weight.dtype)
     active = np.empty(block + TILE, np.int64)
     window = np.empty((stop - start, wide), weight.dtype)
-    _gather(u, windows, first + start, window)
+    gather(u, windows, first + start, window)
     message = out[piece]
     for j in range(targets):
         for i in range(start, stop):
-            for k in range(wide):
+            for k in range(room):
                 message[j, i, k] = 0
     for o0 in range(from_, to, block):
         outs = min(block, to - o0)
         for i in range(stop - start):
             r = i % together
             if r == 0:
-                _fetch(score, first + start + i, min(together, stop - start - i), o0, outs, scores)
-                _fetch(beta, first + start + i, min(together, stop - start - i), o0, outs, mass)
+                fetch(score, first + start + i, min(together, stop - start - i), o0, outs, scores)
+                fetch(beta, first + start + i, min(together, stop - start - i), o0, outs, mass)
             count = _active(mass, r, outs, some, active)
             if count == 0:
                 continue
             position, owner = (first + start + i) % positions, (first + start + i) // positions
             group = owner % groups
             before = outputs * (group if shared else group * positions + position) + o0  # rows of weights
-            size = greatest_magnitude(window, i)
-            _shifts(scores, r, outs, size, reach, weight, before, active, count, shift)
+            size = _greatest_magnitude(window, i)
+            _shifts(scores, r, outs, size, reach, before, shift)
             for n in range(count, (count + TILE - 1) // TILE * TILE):  # the last one again, until the tile is full
                 active[n] = active[count - 1]
             for head in range(0, count, len(share)):
                 units = min(len(share), count - head)
                 filled = (units + TILE - 1) // TILE * TILE
                 for n in range(0, filled, TILE):
-                    _softmaxes(weight, before, active, head + n, window, i, scores, r, shift, share, n, total)
+                    shifted = _shift_of_four(shift, active, head + n)
+                    if plain and shifted == 0:
+                        _plain_softmaxes(weight, before, active, head + n, window, i, scores, r, shift, share, n, total)
+                        continue
+                    if shifted < np.inf:
+                        _softmaxes(weight, before, active, head + n, window, i, scores, r, shift, share, n, total)
+                    else:
+                        _exactly(weight, before, active, head + n, window, i, scores, r, shift, share, n, total)
                 rare = False
                 for n in range(units):
                     rare |= not total[U(n)] > LEAST
+                for n in range(0, filled if rare else 0, TILE):
+                    _exactly(weight, before, active, head + n, window, i, scores, r, shift, share, n, total)
                 for n in range(units if rare else 0):
                     o = active[head + n]
-                    if not total[n] > LEAST:
-                        total[n] = _whatever(
-                            weight, before + o, window, i, windows, position, width, scores[r, 0, o], share, n
-                        )
+                    if total[n] <= LEAST:
+                        total[n] = _fallback(weight, before + o, windows, position, width, share, n)
                     for j in range(targets if total[n] == np.inf and len(lost) else 0):
                         lost[j, owner, o0 + o, position] = mass[r, j, o]
                 for n in range(units, filled if rare else 0):  # infinity or NaN times 0 would not be 0
@@ -339,7 +404,9 @@ def _messages_of(
                         share[n, k] = 0
                 for j in range(targets):
                     for n in range(units):
-                        factor[U(j), U(n)] = mass[U(r), U(j), U(active[U(head + n)])] / total[U(n)]
+                        factor[U(j), U(n)] = mass[U(r), U(j), U(active[U(head + n)])]
+                    for n in range(units):  # all at once, unlike where they are looked up
+                        factor[U(j), U(n)] /= total[U(n)]
                     for n in range(units, filled):
                         factor[j, n] = 0
                 _add(message, start + i, factor, share, filled)
@@ -349,35 +416,5 @@ def _messages_of(
 def messages(dtype: np.dtype[Any]) -> Any:
     """`_messages_of`, for all pieces of work, ``cuts * len(out)``, compiled for float32 or float64."""
     whole, dims = types.intp, [types.Array(from_dtype(dtype), d, "C") for d in range(5)]
-    layer = (whole, types.boolean, whole, dims[3], types.Array(types.int32, 2, "C"), dims[2], dims[1])
+    layer = (whole, types.boolean, types.boolean, whole, dims[3], types.Array(types.int32, 2, "C"), dims[2], dims[1])
     return in_parallel(_messages_of, (*layer, dims[4], dims[4], dims[4], whole, dims[4]))
-
-
-@njit(error_model="numpy", cache=True)  # type: ignore[untyped-decorator]
-def _scatter_strip(job: Any, strips: Any, message: Any, windows: Any, first: Any, received: Any) -> None:
-    """Add the messages ``(pieces, J, rows, W)`` to the operands that their windows name, ``(J, B * G, C, S)``.
-
-    A piece of work is a strip of the channels of one operand and target, of ``J * B * G * strips``.
-    """
-    pieces, _, rows, _ = message.shape
-    owners, channels = received.shape[1:3]
-    positions, taps = windows.shape
-    strip, owner, j = job % strips, job // strips % owners, job // strips // owners
-    from_, to = strip * channels // strips, (strip + 1) * channels // strips
-    start, stop = max(0, owner * positions - first), min(rows, (owner + 1) * positions - first)
-    for i in range(start, stop, TOGETHER):
-        position, together = (first + i) % positions, min(TOGETHER, stop - i)
-        for piece in range(pieces):
-            for c in range(from_, to):
-                for t in range(taps):
-                    for k in range(together):
-                        at, row = windows[U(position + k), U(t)], U(i + k)
-                        if at >= 0:
-                            received[U(j), U(owner), U(c), U(at)] += message[U(piece), U(j), row, U(c * taps + t)]
-
-
-@cache
-def scatter(dtype: np.dtype[Any]) -> Any:
-    """`_scatter_strip`, for all strips, compiled for float32 or float64."""
-    values, windows = types.Array(from_dtype(dtype), 4, "C"), types.Array(types.int32, 2, "C")
-    return in_parallel(_scatter_strip, (types.intp, values, windows, types.intp, values))
