@@ -1,6 +1,7 @@
 """Compiled by Numba for the CPU, float32 and float64 from one source.
 
 - `stencils`: what the units of a stencil send to their windows, by options 1 and 2;
+- `products`: the messages from shares and masses;
 - `rows`: windows and units as rows, and messages back to the operand;
 - `sums`: sums and products of a few tensors;
 - `vectors`: registers full of numbers, and what is computed with them; `parallel`: how loops are compiled.

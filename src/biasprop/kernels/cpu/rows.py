@@ -11,11 +11,9 @@ import numpy as np
 from numba import from_dtype, njit, types
 
 from .parallel import called, in_parallel
-from .vectors import LANES, lanes, load, none, store, turn, where
+from .vectors import LANES, U, lanes, load, none, store, turn, where
 
-__all__ = ["U", "fetch", "gather", "scatter"]
-
-U = np.uintp  # of an index: a signed one may count from the end, and looking at that costs as much as a short row
+__all__ = ["fetch", "gather", "scatter"]
 
 
 @called

@@ -16,9 +16,11 @@ import numpy as np
 from numba import from_dtype, njit, types
 
 from .parallel import called, in_parallel, inlined
-from .rows import U, fetch, gather
+from .products import TILE, add
+from .rows import fetch, gather
 from .vectors import (
     LANES,
+    U,
     bottom,
     exp2,
     exp2_within,
@@ -36,8 +38,8 @@ from .vectors import (
 
 __all__ = ["WIDE", "messages"]
 
-FAR = np.float32(150.0)  # a greater shift may leave nothing of the scores: the greatest one is looked for
 BOUND = np.float32(100.0)  # exp2 of scores up to this, of either sign, can be summed
+FAR = np.float32(150.0)  # a greater shift may leave nothing of the scores: the greatest one is looked for
 LEAST = np.float32(1e-24)  # what is smaller than exp2(-126), which is about 0, does not count in such a sum
 WIDE = 4 * LANES  # messages are filled up to a multiple
 BLOCK = 2**17  # weights of a block of output channels: 512 KiB, half of a second-level cache
@@ -45,7 +47,6 @@ UNITS = 16  # units whose shares are held at once
 HELD = 9 * 2**9  # shares that are held at once with one target, near the processor: 18 KiB
 ROWS = 16  # positions of which a line of a cache holds one unit
 NEAR = 2**16  # masses of several rows that are held at once
-TILE = 4  # units in the registers at once, or targets, or lanes of a message
 
 # Arrays go with the numbers of rows, not as views of these: a view costs more than a short row.
 
@@ -78,22 +79,38 @@ def _greatest_magnitude(values: Any, n: Any) -> Any:
 
 
 @inlined
+def _four(units: Any, head: Any) -> Any:
+    """The next four units."""
+    return U(units[U(head)]), U(units[U(head + 1)]), U(units[U(head + 2)]), U(units[U(head + 3)])
+
+
+@inlined
+def _in_all_lanes(values: Any, row: Any, o: Any) -> Any:
+    """A number of each of four units."""
+    v0, v1 = splat(values[(*row, o[0])]), splat(values[(*row, o[1])])
+    return v0, v1, splat(values[(*row, o[2])]), splat(values[(*row, o[3])])
+
+
+@inlined
+def _components(weight: Any, before: Any, o: Any, u: Any, k: Any) -> Any:
+    """Lanes of the components of four units."""
+    m0, m1 = load(weight, (U(before) + o[0], k)) * u, load(weight, (U(before) + o[1], k)) * u
+    return m0, m1, load(weight, (U(before) + o[2], k)) * u, load(weight, (U(before) + o[3], k)) * u
+
+
+@inlined
 def _tops(weight: Any, before: Any, units: Any, head: Any, window: Any, i: Any, score: Any, r: Any, shift: Any) -> None:
     """Of four units the greatest score of a non-zero component, as their shift; infinity behind a closed gate."""
-    o0, o1, o2, o3 = U(units[U(head)]), U(units[U(head + 1)]), U(units[U(head + 2)]), U(units[U(head + 3)])
-    a0, a1 = splat(score[U(r), U(0), o0]), splat(score[U(r), U(0), o1])
-    a2, a3 = splat(score[U(r), U(0), o2]), splat(score[U(r), U(0), o3])
-    r0, r1, r2, r3 = U(before) + o0, U(before) + o1, U(before) + o2, U(before) + o3
+    o = _four(units, head)
+    a = _in_all_lanes(score, (U(r), U(0)), o)
     lowest = t0 = t1 = t2 = t3 = bottom(window)
     for j in range(0, window.shape[1], lanes(window)):
-        k = U(j)
-        u = load(window, (U(i), k))
-        m0, m1, m2, m3 = load(weight, (r0, k)), load(weight, (r1, k)), load(weight, (r2, k)), load(weight, (r3, k))
-        m0, m1, m2, m3 = m0 * u, m1 * u, m2 * u, m3 * u
-        t0, t1 = greater(where(m0, m0 * a0, lowest), t0), greater(where(m1, m1 * a1, lowest), t1)
-        t2, t3 = greater(where(m2, m2 * a2, lowest), t2), greater(where(m3, m3 * a3, lowest), t3)
-    for o, top in ((o0, greatest(t0)), (o1, greatest(t1)), (o2, greatest(t2)), (o3, greatest(t3))):
-        shift[o] = top if score[U(r), U(0), o] != 0 else np.float32(np.inf)
+        m = _components(weight, before, o, load(window, (U(i), U(j))), U(j))
+        t0, t1 = greater(where(m[0], m[0] * a[0], lowest), t0), greater(where(m[1], m[1] * a[1], lowest), t1)
+        t2, t3 = greater(where(m[2], m[2] * a[2], lowest), t2), greater(where(m[3], m[3] * a[3], lowest), t3)
+    shift[o[0]], shift[o[1]], shift[o[2]], shift[o[3]] = greatest(t0), greatest(t1), greatest(t2), greatest(t3)
+    for unit in o:
+        shift[unit] = shift[unit] if score[U(r), U(0), unit] != 0 else np.float32(np.inf)
 
 
 @inlined
@@ -111,8 +128,8 @@ def _plain_share(m: Any, score: Any, shift: Any, absent: Any, nothing: Any) -> A
 @inlined
 def _shift_of_four(shift: Any, units: Any, head: Any) -> Any:
     """Zero where none of four units has a shift, infinity where one is not known."""
-    low = shift[U(units[U(head)])] + shift[U(units[U(head + 1)])]
-    return low + shift[U(units[U(head + 2)])] + shift[U(units[U(head + 3)])]
+    o = _four(units, head)
+    return shift[o[0]] + shift[o[1]] + shift[o[2]] + shift[o[3]]
 
 
 def _softmaxes_by(share_of: Any) -> Any:
@@ -132,21 +149,16 @@ def _softmaxes_by(share_of: Any) -> Any:
         total: Any,
     ) -> None:
         """Of four units: ``share = exp2(score weight window - shift)`` at the non-zero components, and the sums."""
-        o0, o1, o2, o3 = U(units[U(head)]), U(units[U(head + 1)]), U(units[U(head + 2)]), U(units[U(head + 3)])
-        a0, a1 = splat(score[U(r), U(0), o0]), splat(score[U(r), U(0), o1])
-        a2, a3 = splat(score[U(r), U(0), o2]), splat(score[U(r), U(0), o3])
-        b0, b1, b2, b3 = splat(shift[o0]), splat(shift[o1]), splat(shift[o2]), splat(shift[o3])
-        r0, r1, r2, r3 = U(before) + o0, U(before) + o1, U(before) + o2, U(before) + o3
+        o = _four(units, head)
+        a, b = _in_all_lanes(score, (U(r), U(0)), o), _in_all_lanes(shift, (), o)
         n0, n1, n2, n3 = U(n), U(n + 1), U(n + 2), U(n + 3)
         nothing = t0 = t1 = t2 = t3 = none(share)
         for j in range(0, window.shape[1], lanes(window)):
             k = U(j)
             u = load(window, (U(i), k))
-            m0, m1, m2, m3 = load(weight, (r0, k)), load(weight, (r1, k)), load(weight, (r2, k)), load(weight, (r3, k))
-            m0, m1, m2, m3 = m0 * u, m1 * u, m2 * u, m3 * u
-            absent = where(u, nothing, far(share))
-            v0, v1 = share_of(m0, a0, b0, absent, nothing), share_of(m1, a1, b1, absent, nothing)
-            v2, v3 = share_of(m2, a2, b2, absent, nothing), share_of(m3, a3, b3, absent, nothing)
+            m, absent = _components(weight, before, o, u, k), where(u, nothing, far(share))
+            v0, v1 = share_of(m[0], a[0], b[0], absent, nothing), share_of(m[1], a[1], b[1], absent, nothing)
+            v2, v3 = share_of(m[2], a[2], b[2], absent, nothing), share_of(m[3], a[3], b[3], absent, nothing)
             store(share, (n0, k), v0)
             store(share, (n1, k), v1)
             store(share, (n2, k), v2)
@@ -199,91 +211,33 @@ def _fallback(weight: Any, o: Any, windows: Any, position: Any, width: Any, shar
     return np.float32(np.inf)
 
 
-@inlined
-def _tile(array: Any, row: Any, k: Any) -> Any:
-    """Four lanes, one after the other, of a row of an array."""
-    step = lanes(array)
-    one, two, three = U(k + step), U(k + 2 * step), U(k + 3 * step)
-    return load(array, (*row, U(k))), load(array, (*row, one)), load(array, (*row, two)), load(array, (*row, three))
-
-
-@inlined
-def _write(array: Any, row: Any, k: Any, values: Any) -> None:
-    """A `_tile` back."""
-    step = lanes(array)
-    store(array, (*row, U(k)), values[0])
-    store(array, (*row, U(k + step)), values[1])
-    store(array, (*row, U(k + 2 * step)), values[2])
-    store(array, (*row, U(k + 3 * step)), values[3])
-
-
-@inlined
-def _plus(sums: Any, number: Any, values: Any) -> Any:
-    """``sums + number * values`` of tiles."""
-    f = splat(number)
-    return sums[0] + f * values[0], sums[1] + f * values[1], sums[2] + f * values[2], sums[3] + f * values[3]
-
-
-@inlined
-def _four_units(factor: Any, j: Any, n: Any) -> Any:
-    """The factors of four units, each in all lanes."""
-    return (
-        splat(factor[U(j), U(n)]),
-        splat(factor[U(j), U(n + 1)]),
-        splat(factor[U(j), U(n + 2)]),
-        splat(factor[U(j), U(n + 3)]),
-    )
-
-
-@inlined
-def _sum_of_four(f: Any, share: Any, n: Any, k: Any) -> Any:
-    """Lanes of their shares, times the factors."""
-    low = f[0] * load(share, (U(n), k)) + f[1] * load(share, (U(n + 1), k))
-    return low + (f[2] * load(share, (U(n + 2), k)) + f[3] * load(share, (U(n + 3), k)))
-
-
-@inlined
-def _add_one(message: Any, j: Any, row: Any, factor: Any, share: Any, units: Any) -> None:
-    """``message[j, row] += sum over the units of factor[j, unit] share[unit]``, eight or four of them at a time."""
-    for n in range(0, units // 8 * 8, 8):
-        f, g = _four_units(factor, j, n), _four_units(factor, j, n + 4)
-        for i in range(0, message.shape[2], lanes(message)):
-            k, to = U(i), (U(j), U(row), U(i))
-            store(message, to, load(message, to) + (_sum_of_four(f, share, n, k) + _sum_of_four(g, share, n + 4, k)))
-    if units % 8:
-        f = _four_units(factor, j, units - 4)
-        for i in range(0, message.shape[2], lanes(message)):
-            to = U(j), U(row), U(i)
-            store(message, to, load(message, to) + _sum_of_four(f, share, units - 4, U(i)))
-
-
-@inlined
-def _add_four(message: Any, j: Any, row: Any, factor: Any, share: Any, units: Any, k: Any) -> None:
-    """A tile of the same for the targets ``j`` to ``j + 3``."""
-    j0, j1, j2, j3, row = U(j), U(j + 1), U(j + 2), U(j + 3), U(row)
-    a, b = _tile(message, (j0, row), k), _tile(message, (j1, row), k)
-    c, d = _tile(message, (j2, row), k), _tile(message, (j3, row), k)
-    for i in range(units):
-        n = U(i)
-        values = _tile(share, (n,), k)
-        a, b = _plus(a, factor[j0, n], values), _plus(b, factor[j1, n], values)
-        c, d = _plus(c, factor[j2, n], values), _plus(d, factor[j3, n], values)
-    _write(message, (j0, row), k, a)
-    _write(message, (j1, row), k, b)
-    _write(message, (j2, row), k, c)
-    _write(message, (j3, row), k, d)
-
-
-@inlined
-def _add(message: Any, row: Any, factor: Any, share: Any, units: Any) -> None:
-    """``message[j, row] += sum over the units of factor[j, unit] share[unit]`` for every target j."""
-    targets = len(factor)
-    whole = targets // TILE * TILE
-    for k in range(0, message.shape[2] if whole else 0, TILE * lanes(message)):
-        for j in range(0, whole, TILE):
-            _add_four(message, j, row, factor, share, units, k)
-    for j in range(whole, targets):
-        _add_one(message, j, row, factor, share, units)
+@called
+def _settle(
+    weight: Any,
+    before: Any,
+    units: Any,
+    head: Any,
+    count: Any,
+    window: Any,
+    i: Any,
+    windows: Any,
+    position: Any,
+    width: Any,
+    score: Any,
+    r: Any,
+    shift: Any,
+    share: Any,
+    total: Any,
+) -> None:
+    """The shares of a few units, whatever each is like; nothing in the rest of the last tile."""
+    for n in range(0, count, TILE):
+        _exactly(weight, before, units, head + n, window, i, score, r, shift, share, n, total)
+    for n in range(count):
+        if total[n] <= LEAST:
+            total[n] = _fallback(weight, before + units[head + n], windows, position, width, share, n)
+    for n in range(count, (count + TILE - 1) // TILE * TILE):  # infinity or NaN times 0 would not be 0
+        for k in range(share.shape[1]):
+            share[n, k] = 0
 
 
 @inlined
@@ -383,25 +337,20 @@ def _messages_of(
                     shifted = _shift_of_four(shift, active, head + n)
                     if plain and shifted == 0:
                         _plain_softmaxes(weight, before, active, head + n, window, i, scores, r, shift, share, n, total)
-                        continue
-                    if shifted < np.inf:
+                    elif shifted < np.inf:
                         _softmaxes(weight, before, active, head + n, window, i, scores, r, shift, share, n, total)
                     else:
                         _exactly(weight, before, active, head + n, window, i, scores, r, shift, share, n, total)
                 rare = False
                 for n in range(units):
                     rare |= not total[U(n)] > LEAST
-                for n in range(0, filled if rare else 0, TILE):
-                    _exactly(weight, before, active, head + n, window, i, scores, r, shift, share, n, total)
-                for n in range(units if rare else 0):
-                    o = active[head + n]
-                    if total[n] <= LEAST:
-                        total[n] = _fallback(weight, before + o, windows, position, width, share, n)
-                    for j in range(targets if total[n] == np.inf and len(lost) else 0):
+                if rare:
+                    here = (window, i, windows, position, width)
+                    _settle(weight, before, active, head, units, *here, scores, r, shift, share, total)
+                for n in range(units if rare and len(lost) else 0):
+                    for j in range(targets if total[n] == np.inf else 0):
+                        o = active[head + n]
                         lost[j, owner, o0 + o, position] = mass[r, j, o]
-                for n in range(units, filled if rare else 0):  # infinity or NaN times 0 would not be 0
-                    for k in range(wide):
-                        share[n, k] = 0
                 for j in range(targets):
                     for n in range(units):
                         factor[U(j), U(n)] = mass[U(r), U(j), U(active[U(head + n)])]
@@ -409,7 +358,7 @@ def _messages_of(
                         factor[U(j), U(n)] /= total[U(n)]
                     for n in range(units, filled):
                         factor[j, n] = 0
-                _add(message, start + i, factor, share, filled)
+                add(message, start + i, factor, share, filled)
 
 
 @cache

@@ -4,7 +4,7 @@ The loops of `stencils` say which vectors are held in registers and which are re
 vectors only along the innermost loop, test all rows for overlap first, and write each sum back to memory.
 
 Numba keeps what it has compiled until the file of a kernel changes, and looks at no other: after a change here, touch
-`stencils.py`, `rows.py` and `sums.py`; after one in `rows.py`, `stencils.py`.
+`stencils.py`, `rows.py` and `sums.py`; after one in `rows.py` or `products.py`, `stencils.py`.
 """
 
 import operator
@@ -22,6 +22,7 @@ from numba.extending import intrinsic, lower_builtin, models, register_model
 __all__ = [
     "LANES",
     "Lanes",
+    "U",
     "bottom",
     "exp2",
     "exp2_within",
@@ -38,6 +39,7 @@ __all__ = [
     "where",
 ]
 
+U = np.uintp  # of an index: a signed one may count from the end, and looking at that costs as much as a short row
 LANES = 16  # float32 of the widest registers: rows are filled up with zeros to a multiple
 FUSED = ("contract",)  # products and sums may be fused
 
@@ -138,7 +140,8 @@ def turn(typing_context: Any, source: Any, index: Any, step: Any, into: Any, to:
         of, align = Lanes(source.dtype), source.dtype.bitwidth // 8
         first = _address(context, builder, source, index, args[0], args[1])
         target = _address(context, builder, into, to, args[3], args[4])
-        rows = [builder.load(_further(builder, first, i, args[2]), align=align) for i in range(of.count)]
+        number = context.get_value_type(source.dtype).as_pointer()
+        rows = [builder.load(_further(builder, number, first, i, args[2]), align=align) for i in range(of.count)]
         for half in (8, 4, 2, 1)[-of.count.bit_length() + 1 :]:  # change the places of ever smaller squares
             lower = [k if not k & half else of.count + k - half for k in range(of.count)]
             upper = [k + half if not k & half else of.count + k for k in range(of.count)]
@@ -146,15 +149,15 @@ def turn(typing_context: Any, source: Any, index: Any, step: Any, into: Any, to:
                 a, b = rows[i], rows[i + half]
                 rows[i], rows[i + half] = _picked(builder, a, b, lower), _picked(builder, a, b, upper)
         for i, row in enumerate(rows):
-            builder.store(row, _further(builder, target, i, args[5]), align=align)
+            builder.store(row, _further(builder, number, target, i, args[5]), align=align)
         return context.get_dummy_value()
 
     return types.void(source, index, step, into, to, next_), generate
 
 
-def _further(builder: Any, first: Any, count: int, step: Any) -> Any:
-    """The lanes ``count * step`` numbers behind."""
-    numbers = builder.bitcast(first, first.type.pointee.element.as_pointer())
+def _further(builder: Any, number: Any, first: Any, count: int, step: Any) -> Any:
+    """The lanes ``count * step`` numbers behind; ``number`` is the type of the address of one."""
+    numbers = builder.bitcast(first, number)
     return builder.bitcast(builder.gep(numbers, [builder.mul(step, step.type(count))]), first.type)
 
 
