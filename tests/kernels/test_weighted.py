@@ -8,10 +8,11 @@ import torch.nn.functional as F
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from biasprop.kernels import Settings, streaming, weighted
+from biasprop.kernels import Settings, dense, streaming, weighted
+from biasprop.kernels.dense import Dense
 from biasprop.kernels.proportional import spread_equally, spread_positive
 from biasprop.kernels.slope import Slope
-from biasprop.kernels.weighted import Convolution, Dense, Product, Resampling
+from biasprop.kernels.weighted import Convolution, Product, Resampling
 from biasprop.rules import PositiveShare
 from tests.problems import double, problems
 
@@ -108,7 +109,7 @@ def test_option_3_with_its_equal_shares_is_that_of_the_reference(problem):
 @pytest.mark.parametrize("shape", [(), (11,), (3, 11)])
 def test_a_slope_of_zero_everywhere_leaves_all_to_equal_shares(shape):
     weight, u = torch.randn(11, 6, dtype=torch.float64), torch.randn(3, 6, dtype=torch.float64)
-    layer = weighted.Dense(weight, u.shape, torch.Size((3, 11)))
+    layer = Dense(weight, u.shape, torch.Size((3, 11)))
     beta = torch.randn(2, 3, 11, dtype=torch.float64)
     slope = Slope(torch.zeros(shape, dtype=torch.float64))
     received, rest = spread_positive(layer, u, slope, beta)
@@ -126,11 +127,11 @@ def test_a_large_weight_is_halved_some_rows_at_a_time(sign, gated, monkeypatch):
     weight, u = torch.randn(11, 6, dtype=torch.float64), torch.randn(3, 6, dtype=torch.float64)
     scale = torch.randn(11, dtype=torch.float64) if sign == 0 else torch.tensor(float(sign), dtype=torch.float64)
     weight[0], u[0] = -weight[0].abs() * scale.expand(11)[0].sign(), u[0].abs()  # a unit without a positive component
-    layer = weighted.Dense(weight, u.shape, torch.Size((3, 11)))
+    layer = Dense(weight, u.shape, torch.Size((3, 11)))
     slope = Slope(scale, torch.randn(3, 11, dtype=torch.float64).relu() if gated else None)
     beta = torch.randn(2, 3, 11, dtype=torch.float64)
     whole = spread_positive(layer, u, slope, beta)
-    monkeypatch.setattr(weighted, "CACHED", 4 * 6 * 8)
+    monkeypatch.setattr(dense, "CACHED", 4 * 6 * 8)
     assert [len(piece.weight) for _, piece in layer.pieces()] == [4, 4, 3]
     for one, other in zip(whole, spread_positive(layer, u, slope, beta), strict=True):
         torch.testing.assert_close(one, other)

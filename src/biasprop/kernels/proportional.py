@@ -26,6 +26,29 @@ def spread_positive(layer: Weighted, u: Tensor, slope: Slope, beta: Tensor) -> t
         slope: of the gate behind the layer.
         beta: what to distribute, ``(J, *output)``.
     """
+    busy = layer.busy(beta)
+    if busy is None:
+        return _spread(layer, u, slope, beta)
+    (rows, units), shape = busy, beta.shape[1:]
+    masses = beta.reshape(len(beta), -1, shape[-1])
+    slope = slope.of(units).each(lambda t: _by_row(t, shape)[rows])
+    found, rest = _spread(layer.part(rows, units), u.reshape(-1, u.shape[-1])[rows], slope, masses[:, rows, units])
+    received = beta.new_zeros(len(beta), masses.shape[1], u.shape[-1])
+    received[:, rows] = found
+    if rest is not None:
+        left = torch.zeros_like(masses)
+        left[:, rows, units] = rest
+        rest = left.reshape(beta.shape)
+    return received.reshape(len(beta), *u.shape), rest
+
+
+def _by_row(values: Tensor, shape: torch.Size) -> Tensor:
+    """What can be broadcast to units, with a row for each row of them."""
+    return values.expand(*shape[:-1], values.shape[-1] if values.dim() else 1).flatten(0, -2)
+
+
+def _spread(layer: Weighted, u: Tensor, slope: Slope, beta: Tensor) -> tuple[Tensor, Tensor | None]:
+    """The same, as many units at a time as the layer will have it."""
     low, high = (extreme.item() for extreme in u.aminmax())
     halves = [(u.clamp_min(0) if low < 0 else u, True)] if high > 0 else []
     halves += [(u.clamp_max(0) if high > 0 else u, False)] if low < 0 else []
@@ -33,7 +56,7 @@ def spread_positive(layer: Weighted, u: Tensor, slope: Slope, beta: Tensor) -> t
         return beta.new_zeros(len(beta), *u.shape), beta
     received, rests = None, []
     for some, piece in layer.pieces():
-        found, rest = _spread_halves(piece, halves, slope.of(some), beta[..., some])
+        found, rest = _spread_halves(piece, u, halves, slope.of(some), beta[..., some])
         received = found if received is None else received.add_(found)
         rests.append((some, rest))
     assert received is not None
@@ -44,20 +67,28 @@ def spread_positive(layer: Weighted, u: Tensor, slope: Slope, beta: Tensor) -> t
 
 
 def _spread_halves(
-    layer: Weighted, halves: list[tuple[Tensor, bool]], slope: Slope, rest: Tensor
+    layer: Weighted, u: Tensor, halves: list[tuple[Tensor, bool]], slope: Slope, rest: Tensor
 ) -> tuple[Tensor, Tensor | None]:
     """The same for the halves of the operand, each with its sign."""
     received = []
-    for weight, side in _sides(layer, slope.scale):
-        parts = [(half, weight.clamp_min(0) if positive else weight.clamp_max(0)) for half, positive in halves]
-        ratio, left = _divided(rest, slope.opened(sum_of([layer.apply(*part) for part in parts])), side)
+    for weight, sign, side in _sides(layer, slope.scale):
+        total = layer.positive(u, weight, sign) if len(halves) == 2 else None
+        parts = [(half, _half(weight, positive)) for half, positive in halves if layer.has(weight, positive)]
+        if not parts:
+            continue
+        total = sum_of([layer.apply(*part) for part in parts]) if total is None else total
+        ratio, left = _divided(rest, slope.opened(total), side)
         received.append(_messages(layer, parts, ratio))
         if left is None:
             return sum_of(received), None
         rest = left
-    if not received:  # a slope of 0 everywhere: no component is positive
-        return rest.new_zeros(len(rest), *halves[0][0].shape), rest
+    if not received:  # no component is positive
+        return rest.new_zeros(len(rest), *u.shape), rest
     return sum_of(received), rest
+
+
+def _half(weight: Tensor, positive: bool) -> Tensor:
+    return weight.clamp_min(0) if positive else weight.clamp_max(0)
 
 
 def spread_equally(layer: Weighted, u: Tensor, slope: Slope, beta: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -115,15 +146,17 @@ def _where_positive(values: Tensor, condition: Tensor, threshold: float = 0) -> 
     return kept
 
 
-def _sides(layer: Weighted, scale: Tensor | None) -> list[tuple[Tensor, Tensor | None]]:
-    """The weight with the sign of the slope, and what is positive where that is meant (None: everywhere)."""
+def _sides(layer: Weighted, scale: Tensor | None) -> list[tuple[Tensor, Tensor | float, Tensor | None]]:
+    """The weight with the sign of the slope, that sign, and what is positive where that is meant (None: everywhere)."""
     if scale is None:
-        return [(layer.weight, None)]
+        return [(layer.weight, 1.0, None)]
     low, high = scale.aminmax()
-    if low > 0 or high < 0:
-        return [(layer.weight if low > 0 else -layer.weight, None)]
+    if low > 0:
+        return [(layer.weight, 1.0, None)]
+    if high < 0:
+        return [(-layer.weight, -1.0, None)]
     rows = layer.by_row(scale.sign())
     if rows is not None:
-        return [(layer.weight * rows, None)]
-    sides: list[tuple[Tensor, Tensor | None]] = [(layer.weight, scale), (-layer.weight, -scale)]
-    return [side for side, some in zip(sides, (high > 0, low < 0), strict=True) if some]
+        return [(layer.weight * rows, scale.sign(), None)]
+    above = [(layer.weight, 1.0, scale)] if high > 0 else []
+    return [*above, (-layer.weight, -1.0, -scale)] if low < 0 else above

@@ -14,7 +14,10 @@ from torch.autograd.graph import get_gradient_edge
 
 from .autograd import pull_back
 
-__all__ = ["Convolution", "Dense", "Product", "Resampling", "Weighted"]
+__all__ = ["Convolution", "Product", "Resampling", "Rows", "Weighted"]
+
+Rows = Tensor | slice
+"""Indices of rows, or all of them."""
 
 CACHED = 8 * 2**20  # bytes: of larger tensors each target is pulled back by itself (CPU, measured)
 
@@ -47,42 +50,29 @@ class Weighted(ABC):
         """The factor for the weight that is as good as ``scale`` for the output; None where there is none."""
         return None
 
+    def knowing(self, output: Tensor, intercept: Tensor | None) -> "Weighted":
+        """The layer when its output is known."""
+        return self
+
+    def positive(self, u: Tensor, weight: Tensor, sign: Tensor | float) -> Tensor | None:
+        """The sum of the positive components of each unit, if that takes less than products with halves do."""
+        return None
+
+    def has(self, weight: Tensor, positive: bool) -> bool:
+        """Whether some of the weight is positive, or negative; True where asking takes long."""
+        return True
+
+    def busy(self, mass: Tensor) -> tuple[Rows, slice] | None:
+        """The rows of the operand and the units to which mass ``(J, *output)`` comes; None for all of them."""
+        return None
+
+    def part(self, rows: Rows, units: slice) -> "Weighted":
+        """The layer for these alone."""
+        raise NotImplementedError
+
     def pieces(self) -> "Iterator[tuple[slice, Weighted]]":
         """The layer as several, each for some of the units along the last dimension of the output."""
         yield slice(None), self
-
-
-@dataclass(frozen=True, eq=False)
-class Dense(Weighted):
-    """``u @ weight.T`` over the last dimension of the operand; ``weight`` is ``(O, K)``."""
-
-    weight: Tensor
-    operand: torch.Size
-    output: torch.Size
-
-    def apply(self, u: Tensor, weight: Tensor) -> Tensor:
-        """One matrix product."""
-        return F.linear(u, weight).reshape(self.output)
-
-    def transpose(self, g: Tensor, weight: Tensor) -> Tensor:
-        """One matrix product for all targets."""
-        return (g.reshape(-1, len(weight)) @ weight).reshape(len(g), *self.operand)
-
-    def by_row(self, scale: Tensor) -> Tensor | None:
-        """One row of the weight for each output."""
-        out = len(self.weight)
-        return scale.reshape(-1, 1) if scale.dim() and scale.shape[-1] == scale.numel() == out else None
-
-    def pieces(self) -> "Iterator[tuple[slice, Weighted]]":
-        """As many rows at a time as caches hold: new memory for the half of a large weight costs more than the sums."""
-        if self.weight.numel() * self.weight.element_size() <= CACHED or not self.weight.is_cpu:
-            yield from super().pieces()
-            return
-        step = max(1, CACHED // (self.weight.shape[1] * self.weight.element_size()))
-        for start in range(0, len(self.weight), step):
-            rows = slice(start, start + step)
-            weight = self.weight[rows]
-            yield rows, Dense(weight, self.operand, torch.Size((*self.output[:-1], len(weight))))
 
 
 class Resampling(Weighted):
@@ -120,6 +110,10 @@ class Product(Weighted):
     def apply(self, u: Tensor, weight: Tensor) -> Tensor:
         """A batched matrix product."""
         return u @ weight if self.left else weight @ u
+
+    def has(self, weight: Tensor, positive: bool) -> bool:
+        """Probabilities have one sign."""
+        return bool(weight.amax().item() > 0 if positive else weight.amin().item() < 0) if weight.numel() else False
 
     def transpose(self, g: Tensor, weight: Tensor) -> Tensor:
         """Another, summed over what was broadcast."""

@@ -3,7 +3,7 @@
 One class for each kind; an operation family says which kind an operation is, a kernel does the expensive step.
 Uses `biasprop.kernels`, and knows nothing of operations or networks.
 
-- `Diagonal`: elementwise, one operand per unit, alpha = 1; `Identity`: a copy;
+- `Diagonal`: elementwise, one operand per unit, alpha = 1; `Chord`: of a smooth gate held; `Identity`: a copy;
 - `Routing`: selection and rearrangement, alpha is the Jacobian itself;
 - `Components`: a few operands per unit, elementwise, shared by the rule;
 - `Stencil`: weighted sums over windows, shared by the rule;
@@ -12,9 +12,9 @@ Uses `biasprop.kernels`, and knows nothing of operations or networks.
 
 from .components import Components
 from .contraction import Contraction
-from .diagonal import Diagonal, Identity
+from .diagonal import Chord, Diagonal, Identity
 from .model import Linked, LocalModel
 from .routing import Routing
 from .stencil import Stencil
 
-__all__ = ["Components", "Contraction", "Diagonal", "Identity", "Linked", "LocalModel", "Routing", "Stencil"]
+__all__ = ["Chord", "Components", "Contraction", "Diagonal", "Identity", "Linked", "LocalModel", "Routing", "Stencil"]

@@ -22,6 +22,8 @@ class Components(LocalModel):
     intercept is ``-u v``, and every rule gives half to each factor.
     """
 
+    holds = True
+
     def __init__(
         self,
         operands: Sequence[Tensor],

@@ -1,6 +1,7 @@
 """Gates and other elementwise operations on one operand."""
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Literal
 
 import torch
@@ -12,7 +13,7 @@ from ..kernels.extremes import is_finite
 from ..kernels.slope import Slope
 from .model import Distributed, LocalModel
 
-__all__ = ["Diagonal", "Identity"]
+__all__ = ["Chord", "Diagonal", "Identity"]
 
 
 class Diagonal(LocalModel):
@@ -60,6 +61,30 @@ class Diagonal(LocalModel):
     def distribute(self, beta: Tensor, slope: Slope, h: Tensor | None, settings: Settings) -> Distributed:
         """The bias moves on as it is."""
         return [beta.to(self.operand_dtype)], None
+
+
+class Chord(Diagonal):
+    """A smooth gate held, whose slope is found when the sweep comes by: until then only its operand takes memory."""
+
+    holds = True
+
+    def __init__(
+        self, operand: Tensor, output: Tensor, intercept: Tensor | None, slope: Callable[[], Tensor]
+    ) -> None:
+        """``slope`` finds that of each entry."""
+        LocalModel.__init__(self, output)
+        self.affine, self.operand_dtype, self.intercept, self._find = False, operand.dtype, intercept, slope
+
+    @cached_property
+    def slope(self) -> Slope:  # type: ignore[override]
+        """Of the line from the gate's value at 0."""
+        return Slope(self._find())
+
+    @cached_property
+    def finite(self) -> bool:  # type: ignore[override]
+        """Whether the slope is."""
+        assert self.slope.scale is not None
+        return is_finite(self.slope.scale)
 
 
 class Identity(Diagonal):

@@ -78,7 +78,9 @@ class Stencil(LocalModel):
             u = u.masked_fill(mask.logical_not(), 0)
         proportional = isinstance(form_of(settings.rule), Proportional)
         if self.weighted.splits and settings.compiled and proportional and beta.is_cpu:
-            positive, rest = spread_positive(self.weighted, u, slope, beta)
+            known = mask is None and self.value is not None
+            weighted = self.weighted.knowing(self.value, self.intercept) if known else self.weighted
+            positive, rest = spread_positive(weighted, u, slope, beta)
             if rest is None:
                 return [positive], None
             beta = rest

@@ -14,11 +14,11 @@ from torch import Tensor
 from ..graph import Node
 from ..kernels.autograd import pull_back
 from ..kernels.slope import Slope
-from ..local_models import Components, Diagonal, LocalModel
+from ..local_models import Chord, Components, Diagonal, LocalModel
 from . import degrees
 from .call import Call
 from .family import Family
-from .modulated import along_chord, half_product, value_at_zero
+from .modulated import along_chord, half_product, slope_of_chord, value_at_zero
 
 __all__ = ["FAMILIES", "affine", "batch_norm", "gate", "homogeneous_gate", "product", "quotient"]
 
@@ -105,9 +105,11 @@ def half_of_product(call: Call) -> LocalModel:
 
 def chord(call: Call) -> LocalModel:
     """A smooth gate held: the slope of the line from its value at 0, which is the intercept."""
-    (leaf,) = call.leaves()
-    at_zero = value_at_zero(call.args[0], leaf.detach(), *call.args[2:], **call.kwargs)
-    return Diagonal(leaf, call(leaf), at_zero if at_zero.any() else None)
+    (u,) = call.operands
+    phi, rest = call.args[0], call.args[2:]
+    at_zero = value_at_zero(phi, u, *rest, **call.kwargs)
+    slope = partial(slope_of_chord, phi, u.detach(), *rest, **call.kwargs)
+    return Chord(u, call.value(), at_zero if at_zero.any() else None, slope)
 
 
 def _constants(call: Call) -> list[Tensor]:

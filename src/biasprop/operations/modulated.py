@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["along_chord", "half_matmul", "half_product", "value_at_zero"]
+__all__ = ["along_chord", "half_matmul", "half_product", "slope_of_chord", "value_at_zero"]
 
 NEAR = 1e-8  # of 0, where the chord is the tangent
 STEP = 1e-6
@@ -23,9 +23,13 @@ def value_at_zero(phi: Callable[..., Tensor], u: Tensor, *args: Any, **kwargs: A
 
 def along_chord(phi: Callable[..., Tensor], u: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     """``phi(u) = phi(0) + slope u`` with the slope ``(phi(u) - phi(0)) / u`` held; ``phi'(0)`` at 0."""
-    held = u.detach()
-    at_zero = value_at_zero(phi, held, *args, **kwargs)
-    exact = held.double() if at_zero.any() else held  # differences cancel
+    return value_at_zero(phi, u, *args, **kwargs) + u * slope_of_chord(phi, u.detach(), *args, **kwargs)
+
+
+def slope_of_chord(phi: Callable[..., Tensor], u: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    """``(phi(u) - phi(0)) / u``; ``phi'(0)`` at 0."""
+    at_zero = value_at_zero(phi, u, *args, **kwargs)
+    exact = u.double() if at_zero.any() else u  # differences cancel
     rise = phi(exact, *args, **kwargs) - value_at_zero(phi, exact, *args, **kwargs)
     size = exact.abs()
     if size.numel() and bool(size.amin() >= NEAR):  # choosing between entries takes longer than all of the rest
@@ -33,7 +37,7 @@ def along_chord(phi: Callable[..., Tensor], u: Tensor, *args: Any, **kwargs: Any
     else:
         near = size < NEAR
         slope = torch.where(near, _slope_at_zero(phi, exact, *args, **kwargs), rise / exact.masked_fill(near, 1))
-    return at_zero + u * slope.to(u.dtype)
+    return slope.to(u.dtype)
 
 
 def _slope_at_zero(phi: Callable[..., Tensor], u: Tensor, *args: Any, **kwargs: Any) -> Tensor:

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from ..graph import Node
 from ..kernels import Layout
-from ..kernels.weighted import Convolution, Dense, Product
+from ..kernels.dense import Dense
+from ..kernels.weighted import Convolution, Product
 from ..local_models import Contraction, LocalModel, Stencil
 from ..local_models.windows import per_dimension, stencil_windows
 from . import degrees

@@ -58,6 +58,7 @@ class _Recorder:
         self.steps: list[Step] = []
         self.active = set(graph.inputs)
         self.partial: dict[Node, Tensor] = {}  # where a tensor depends on the inputs, if not everywhere
+        self.made: dict[Node, LocalModel] = {}
         self.relevant = _relevant(graph, operations)
         self.kept = {node: values[node] for node in graph.inputs}
 
@@ -78,6 +79,10 @@ class _Recorder:
             self.active.add(node)
             self._reach(node, local, operands)
             self.steps.append(Step(node, local, operands))
+            self.made[node] = local
+            for operand in operands if local.holds else ():
+                if operand in self.made:
+                    self.made[operand].value = values[operand]
         if node in self.keep:
             self.kept[node] = value
         return value

@@ -1,0 +1,141 @@
+"""Linear layers as matrix products, of those rows and units alone that something comes to.
+
+Where attention is held nothing comes to queries and keys, and above the last layer to one token alone; a target is one
+unit of the last layer. That spares a vision transformer a fifth of its products.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .weighted import CACHED, Rows, Weighted
+
+__all__ = ["Dense"]
+
+LARGE = 2**25  # multiplications: smaller products take no longer than looking at what comes
+SAMPLE = 64  # rows or units, which mostly show that something comes to most of the others
+FEW = 256  # at most one unit in so many is added up component by component
+FAR = 16  # a unit may have cancelled to a part of its components as small as this
+
+
+@dataclass(frozen=True, eq=False)
+class Dense(Weighted):
+    """``u @ weight.T`` over the last dimension of the operand; ``weight`` is ``(O, K)``.
+
+    Attributes:
+        product: ``A u``, where it is known.
+        removed: the largest number that was subtracted from the layer's output to get it.
+    """
+
+    weight: Tensor
+    operand: torch.Size
+    output: torch.Size
+    product: Tensor | None = None
+    removed: float = 0.0
+
+    def knowing(self, output: Tensor, intercept: Tensor | None) -> "Dense":
+        """Its product is the output without the intercept."""
+        if not self._is_large(self.operand[:-1].numel()):
+            return self
+        if intercept is None:
+            return replace(self, product=output)
+        return replace(self, product=output - intercept, removed=intercept.abs().max().item())
+
+    def apply(self, u: Tensor, weight: Tensor) -> Tensor:
+        """One matrix product."""
+        return F.linear(u, weight).reshape(self.output)
+
+    def transpose(self, g: Tensor, weight: Tensor) -> Tensor:
+        """One matrix product for all targets."""
+        matrix = g.reshape(-1, len(weight))
+        busy = self._busy(matrix[None])
+        if busy is None:
+            pulled = matrix @ weight
+        else:
+            rows, units = busy
+            pulled = matrix.new_zeros(len(matrix), weight.shape[1])
+            pulled[rows] = matrix[rows, units] @ weight[units]
+        return pulled.reshape(len(g), *self.operand)
+
+    def positive(self, u: Tensor, weight: Tensor, sign: Tensor | float) -> Tensor | None:
+        """``sum_r max(m[p,r], 0) = (A u + |A| |u|) / 2``: one product, where halves take two.
+
+        Where little is left of that sum, components are added up one by one. None where that is often so, or ``A u``
+        is not known.
+
+        Args:
+            u: operand.
+            weight: with the sign of the slope.
+            sign: that sign, for the output.
+        """
+        if self.product is None:
+            return None
+        product = self.product if isinstance(sign, float) and sign == 1 else self.product * sign
+        size = self.apply(u.abs(), weight.abs())
+        total = torch.add(product, size).div_(2)
+        doubt = torch.sub(size, total, alpha=FAR)
+        if doubt.numel() and doubt.amax().item() > -self.removed:
+            total, u = total.view(-1, len(weight)), u.reshape(-1, weight.shape[1])
+            rows, units = (doubt.view_as(total) > -self.removed).nonzero(as_tuple=True)
+            if len(rows) * FEW > total.numel():
+                return None
+            step = max(1, CACHED // (8 * u.shape[1]))
+            for r, p in zip(rows.split(step), units.split(step), strict=True):
+                total[r, p] = u[r].mul_(weight[p]).clamp_min_(0).sum(1)
+        return total.view(self.output)
+
+    def by_row(self, scale: Tensor) -> Tensor | None:
+        """One row of the weight for each output."""
+        out = len(self.weight)
+        return scale.reshape(-1, 1) if scale.dim() and scale.shape[-1] == scale.numel() == out else None
+
+    def busy(self, mass: Tensor) -> tuple[Rows, slice] | None:
+        """Those that mass of any target comes to."""
+        return self._busy(mass.reshape(len(mass), -1, len(self.weight)))
+
+    def part(self, rows: Rows, units: slice) -> "Dense":
+        """One matrix product of fewer rows and columns."""
+        weight = self.weight[units]
+        product = None if self.product is None else self.product.reshape(-1, len(self.weight))[rows, units]
+        count = len(rows) if isinstance(rows, Tensor) else self.operand[:-1].numel()
+        shapes = torch.Size((count, weight.shape[1])), torch.Size((count, len(weight)))
+        return Dense(weight, *shapes, product, self.removed)
+
+    def pieces(self) -> Iterator[tuple[slice, Weighted]]:
+        """As many rows at a time as caches hold: new memory for the half of a large weight costs more than the sums."""
+        if self.weight.numel() * self.weight.element_size() <= CACHED or not self.weight.is_cpu:
+            yield from super().pieces()
+            return
+        step = max(1, CACHED // (self.weight.shape[1] * self.weight.element_size()))
+        for start in range(0, len(self.weight), step):
+            some = slice(start, start + step)
+            weight, product = self.weight[some], None if self.product is None else self.product[..., some]
+            output = torch.Size((*self.output[:-1], len(weight)))
+            yield some, Dense(weight, self.operand, output, product, self.removed)
+
+    def _is_large(self, rows: int) -> bool:
+        return rows * self.weight.numel() >= LARGE
+
+    def _busy(self, masses: Tensor) -> tuple[Rows, slice] | None:
+        """Of masses ``(J, rows, units)``; None where nearly all are."""
+        if not self._is_large(len(masses) * masses.shape[1]):
+            return None
+        rows, units = _not_empty(masses, 1), _not_empty(masses, 2)
+        if rows is None and units is None:
+            return None
+        first, last = (0, masses.shape[2]) if units is None else (units[0].item(), units[-1].item() + 1)
+        return slice(None) if rows is None else rows, slice(first, last)
+
+
+def _not_empty(masses: Tensor, dim: int) -> Tensor | None:
+    """The indices along a dimension at which not all is 0, at least one; None where these are most."""
+    step = max(1, masses.shape[3 - dim] // SAMPLE)
+    for some in (masses[:, ::step] if dim == 2 else masses[:, :, ::step], masses):
+        found = some.any(3 - dim).any(0)
+        if 2 * found.sum().item() > len(found):
+            return None
+    indices = found.nonzero()[:, 0]
+    return indices if len(indices) else indices.new_zeros(1)
