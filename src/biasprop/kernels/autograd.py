@@ -1,12 +1,41 @@
 """The derivative of one operation, by autograd."""
 
 from collections.abc import Sequence
+from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.graph import GradientEdge
 
-__all__ = ["pull_back"]
+__all__ = ["forget", "pull_back"]
+
+
+def forget(leaves: Sequence[Tensor], output: Tensor) -> None:
+    """Free the values of leaves where the derivative of an operation takes their shapes alone, as that of copies does.
+
+    Args:
+        leaves: of a graph that leads to the output, which nobody else reads.
+        output: of the operation; it and what it is a view of are left alone.
+    """
+    steps, seen = [output.grad_fn], set()
+    while steps:
+        step = steps.pop()
+        if step is None or step in seen:
+            continue
+        if _reads_values(type(step)):
+            return
+        seen.add(step)
+        steps += [before for before, _ in step.next_functions]
+    for leaf in leaves:
+        leaf.data = leaf.new_empty(()).expand(leaf.shape)
+
+
+@cache
+def _reads_values(step: type[Any]) -> bool:
+    """Whether a derivative keeps tensors: of a function written in Python nobody knows."""
+    python = issubclass(step, torch.autograd.function.BackwardCFunction)
+    return python or any(name.startswith("_raw_saved_") for name in dir(step))
 
 
 def pull_back(output: Tensor | GradientEdge, operands: Sequence[Tensor], cotangents: Tensor) -> list[Tensor]:

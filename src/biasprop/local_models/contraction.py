@@ -38,12 +38,8 @@ class Contraction(Linked):
         The components are ``scale * left[i,j] * right[j,d]``.
         """
         super().__init__([f for f, open_ in zip((left, right), operands, strict=True) if open_], output)
-        self.factors, self.open, self.intercept, self.scale = (
-            (left.detach(), right.detach()),
-            operands,
-            intercept,
-            scale,
-        )
+        self.factors = left.detach(), right.detach()
+        self.open, self.intercept, self.scale = operands, intercept, scale
 
     def reached(self, depends: Sequence[Tensor | None]) -> Tensor | None:
         """The units with a product of which a factor depends on the network's input."""

@@ -1,7 +1,7 @@
 """One operation at the current input: its function, its evaluated arguments and the operands to attribute to."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -51,6 +51,10 @@ class Call(Arguments):
         args, kwargs = map_aggregate((self.args, self.kwargs), lambda a: next(left) if isinstance(a, Node) else a)
         out = self.node.function(*args, **kwargs)
         return out if self.node.index is None else out[self.node.index]  # type: ignore[no-any-return]
+
+    def without_values(self) -> "Call":
+        """The same, to be run on other operands: those at the current input are not kept for it."""
+        return replace(self, operands=[])
 
     def value(self) -> Tensor:
         """The output, outside of any autograd graph."""

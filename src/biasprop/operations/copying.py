@@ -3,6 +3,7 @@
 from functools import partial
 
 from ..graph import overwrite
+from ..kernels.autograd import forget
 from ..local_models import Identity, LocalModel, Routing
 from . import degrees
 from .call import Call
@@ -20,10 +21,11 @@ __all__ = ["FAMILIES", "concatenation", "insertion", "placement", "routing", "sc
 def routing(call: Call) -> LocalModel:
     """Every unit copies one operand: max pool, reshape, permute, slice, gather, expand, nearest upsampling."""
     leaves = call.leaves()
-    output = call(*leaves)
+    output, again = call(*leaves), call.without_values()
     if call.node.operation in AS_IT_IS and output.dtype == leaves[0].dtype:
-        return Identity(leaves[0], output, call)
-    return Routing(leaves, output, again=None if call.node.operation in BY_VALUE else call)
+        return Identity(leaves[0], output, again)
+    forget(leaves, output)
+    return Routing(leaves, output, again=None if call.node.operation in BY_VALUE else again)
 
 
 def insertion(call: Call) -> LocalModel:
@@ -34,15 +36,19 @@ def insertion(call: Call) -> LocalModel:
     leaves = call.leaves()
     output = call(*leaves)
     constant = call.at(0.0)
-    wired = call.at(1.0) != constant
-    return Routing(leaves, output, constant if constant.any() else None, None if wired.all() else wired, call)
+    wired = None if (copied := call.at(1.0) != constant).all() else copied
+    forget(leaves, output)
+    return Routing(leaves, output, constant if constant.any() else None, wired, call.without_values())
 
 
 def concatenation(call: Call) -> LocalModel:
     """Tensors side by side, constants among them."""
     leaves = call.leaves()
     output = call(*leaves)
-    return Routing(leaves, output, again=call) if output.numel() == sum(u.numel() for u in leaves) else insertion(call)
+    if output.numel() != sum(u.numel() for u in leaves):
+        return insertion(call)
+    forget(leaves, output)
+    return Routing(leaves, output, again=call.without_values())
 
 
 def placement(call: Call) -> LocalModel:

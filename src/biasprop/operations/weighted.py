@@ -70,7 +70,7 @@ def matmul(call: Call) -> LocalModel:
 
 def contraction(call: Call, tangent: bool = False) -> LocalModel:
     """Half of the Jacobian of a matrix product of two activations, which is exact without an intercept."""
-    leaves = iter(call.leaves())
+    leaves = (_alone(u.detach()).requires_grad_() for u in call.operands)
     left, right = (next(leaves) if isinstance(a, Node) else a for a in call.args[:2])
     if min(left.dim(), right.dim()) < 2:
         raise call.unsupported("a product with a vector: write it as one with a matrix of one column.")
@@ -79,6 +79,12 @@ def contraction(call: Call, tangent: bool = False) -> LocalModel:
     if tangent:
         return Contraction(left, right, output, open_, -output.detach())
     return Contraction(left, right, output, open_, scale=1 / sum(open_))
+
+
+def _alone(values: Tensor) -> Tensor:
+    """Not as part of a larger tensor, which would be kept with it: values are often made with queries and keys."""
+    own = values.untyped_storage().nbytes() <= 2 * values.nbytes
+    return values if own else values.clone(memory_format=torch.contiguous_format)
 
 
 def addmm(call: Call) -> LocalModel:
