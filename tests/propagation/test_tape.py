@@ -7,6 +7,7 @@ from torch import nn
 
 import biasprop
 from biasprop.attribution import main_line
+from biasprop.graph import Node
 from biasprop.propagation import EVERY, choose, linearize
 
 
@@ -104,6 +105,49 @@ def test_a_tape_is_used_up_by_the_last_pass_alone():
 def test_hidden_tensors_are_kept_at_the_cut_only():
     tape = taped(convolutional(), IMAGES, cut=["2"])
     assert {node.name for node in tape.kept} == {"2", tape.graph.inputs[0].name}
+
+
+def storages(values, found=None):
+    """Bytes of all tensors that local models hold, by where they are in memory."""
+    found = {} if found is None else found
+    if isinstance(values, torch.Tensor):
+        found[values.untyped_storage().data_ptr()] = values.untyped_storage().nbytes()
+    elif isinstance(values, list | tuple):
+        for one in values:
+            storages(one, found)
+    elif type(values).__module__.startswith("biasprop.") and not isinstance(values, Node):
+        storages(list(vars(values).values()), found)
+    return found
+
+
+class Packed(nn.Module):
+    """Queries, keys and values of one layer, as in torchvision's transformers; a gate of which both sides are read."""
+
+    def __init__(self):
+        super().__init__()
+        self.all, self.wide, self.narrow = nn.Linear(16, 48), nn.Linear(16, 64), nn.Linear(64, 16)
+
+    def forward(self, x):
+        q, k, v = self.all(x).unflatten(-1, (3, 2, 8)).permute(2, 0, 3, 1, 4).contiguous().unbind()
+        y = nn.functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+        return self.narrow(nn.functional.gelu(self.wide(y))).mean(1)
+
+
+def test_attention_and_gates_hold_no_tensor_that_the_sweep_does_not_need():
+    tokens, wide = 32, 4 * 32 * 64
+    model, x = Packed().eval(), torch.randn(1, tokens, 16)
+    explainer = biasprop.Explainer(model)
+    graph = explainer.graph(explainer.check(x))
+    parameters = graph.read_parameters(model)
+    weights = {p.untyped_storage().data_ptr() for p in parameters.values()}
+    steps = linearize(graph, parameters, (x,)).steps
+    held = {where: size for where, size in storages([s.local for s in steps]).items() if where not in weights}
+    activation, attention = wide // 4, 2 * 4 * tokens**2
+    # Operands of three layers and the values, probabilities, and the gate on both sides, which the last layer reads.
+    assert sum(held.values()) <= 3 * activation + attention + 2 * wide + 4096
+    found = next(s.local for s in steps if s.node.name == "wide")
+    assert found.value is not None
+    assert next(s.local for s in steps if s.node.name == "all").value is None
 
 
 @pytest.mark.parametrize("budget", [1, 2**12, 2**29])

@@ -35,7 +35,6 @@ class LocalModel(ABC):
         by_rule: whether a rule shares out the bias, so that slope and local bias of the layer matter.
         has_constants: whether some units may depend on no operand at all.
         holds: whether the operands are kept here.
-        value: the output, where a model that reads it keeps it anyway; None elsewhere.
         depends: which entries of each operand depend on the network's input (None: all); the others take no part.
     """
 
@@ -46,7 +45,6 @@ class LocalModel(ABC):
     by_rule: bool = True
     has_constants: bool = False
     holds: bool = False
-    value: Tensor | None = None
 
     def __init__(self, output: Tensor) -> None:
         """Of an operation with this output."""

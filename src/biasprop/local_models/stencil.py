@@ -23,7 +23,13 @@ __all__ = ["Stencil"]
 
 
 class Stencil(LocalModel):
-    """``z = A u + a``, shared by the rule over the components ``slope[p] A[p,q] u[q]`` of each unit."""
+    """``z = A u + a``, shared by the rule over the components ``slope[p] A[p,q] u[q]`` of each unit.
+
+    Attributes:
+        value: ``z``, where a model that reads it keeps it anyway; None elsewhere.
+    """
+
+    value: Tensor | None = None
 
     def __init__(
         self,

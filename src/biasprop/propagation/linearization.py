@@ -13,7 +13,7 @@ from torch import Tensor
 from ..errors import BiaspropError, InputError, UnsupportedOperation
 from ..graph import Graph, Node, evaluated, filled, mixes, started, walk
 from ..kernels.autograd import pull_back
-from ..local_models import Diagonal, LocalModel
+from ..local_models import Diagonal, LocalModel, Stencil
 from ..operations import Call, Operations, family_of
 from ..operations.constant import constant, refused, rewritten
 from .tape import Step, Tape, fold
@@ -58,7 +58,7 @@ class _Recorder:
         self.steps: list[Step] = []
         self.active = set(graph.inputs)
         self.partial: dict[Node, Tensor] = {}  # where a tensor depends on the inputs, if not everywhere
-        self.made: dict[Node, LocalModel] = {}
+        self.stencils: dict[Node, Stencil] = {}
         self.relevant = _relevant(graph, operations)
         self.kept = {node: values[node] for node in graph.inputs}
 
@@ -79,10 +79,10 @@ class _Recorder:
             self.active.add(node)
             self._reach(node, local, operands)
             self.steps.append(Step(node, local, operands))
-            self.made[node] = local
-            for operand in operands if local.holds else ():
-                if operand in self.made:
-                    self.made[operand].value = values[operand]
+            if isinstance(local, Stencil):
+                self.stencils[node] = local
+            for operand in self.stencils.keys() & operands if local.holds else ():
+                self.stencils[operand].value = values[operand]
         if node in self.keep:
             self.kept[node] = value
         return value
