@@ -35,6 +35,7 @@ class LocalModel(ABC):
         by_rule: whether a rule shares out the bias, so that slope and local bias of the layer matter.
         has_constants: whether some units may depend on no operand at all.
         holds: whether the operands are kept here.
+        fresh: whether gradients and betas of the operands are tensors that nobody else reads: they may be added to.
         depends: which entries of each operand depend on the network's input (None: all); the others take no part.
     """
 
@@ -45,6 +46,7 @@ class LocalModel(ABC):
     by_rule: bool = True
     has_constants: bool = False
     holds: bool = False
+    fresh: bool = False
 
     def __init__(self, output: Tensor) -> None:
         """Of an operation with this output."""

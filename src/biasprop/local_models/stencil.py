@@ -29,6 +29,7 @@ class Stencil(LocalModel):
         value: ``z``, where a model that reads it keeps it anyway; None elsewhere.
     """
 
+    fresh = True
     value: Tensor | None = None
 
     def __init__(

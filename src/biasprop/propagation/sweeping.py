@@ -84,18 +84,21 @@ class _Carried:
     Attributes:
         open: gradient and bias, ``(J, *shape)`` each, by the hand-overs that they have passed.
         handed: weight part and bias part of what has been handed over, ``(2 J, *shape)``; None above all hand-overs.
+        fresh: whether nobody else reads these tensors.
     """
 
     open: dict[frozenset[Node], tuple[Tensor, Tensor]]
     handed: Tensor | None = None
+    fresh: bool = False
 
     def join(self, other: "_Carried") -> None:
-        """A tensor with several consumers adds up what each sends it."""
+        """A tensor with several consumers adds up what each sends it; in place of what is fresh, which is used up."""
+        add = Tensor.add_ if other.fresh else torch.add
         for passed, (g, beta) in other.open.items():
             here = self.open.get(passed)
-            self.open[passed] = (g, beta) if here is None else (here[0] + g, here[1] + beta)
+            self.open[passed] = (g, beta) if here is None else (add(g, here[0]), add(beta, here[1]))
         if other.handed is not None:
-            self.handed = other.handed if self.handed is None else self.handed + other.handed
+            self.handed = other.handed if self.handed is None else add(other.handed, self.handed)
 
 
 @torch.no_grad()
@@ -236,11 +239,12 @@ def _combine(passage: _Passage, step: Step, here: _Carried, choice: Choice) -> N
     """``beta_y + g_y * h``: the operation's own bias joins what has come so far (section 2, step 1)."""
     if step.local.intercept is None:
         return
+    h, taken = step.local.intercept, choice.takes(step.node.name, step.node.operation)
     for passed, (g, beta) in here.open.items():
-        amount, source = _amount(step, g, passage.unattributed.shape[1])
+        source, amount = _source(step, g, passage.unattributed.shape[1])
         passage.enter(source.name, source.operation, source.amount)
-        if choice.takes(source.name, source.operation):
-            here.open[passed] = (g, amount.add_(beta))
+        if taken:
+            here.open[passed] = (g, torch.addcmul(beta, g, h) if amount is None else amount.add_(beta))
         else:
             passage.withheld = passage.withheld + source.amount
 
@@ -272,6 +276,7 @@ def _shared(
         _Carried(
             {passed: (pulled[i][k], found[i]) for i, passed in enumerate(here.open)},
             None if here.handed is None else found[-1],
+            step.local.fresh,
         )
         for k, found in enumerate(masses)
     ]
@@ -283,11 +288,21 @@ def _product(g: Tensor, part: Tensor) -> Tensor:
     return product if is_finite(part) else torch.where(g == 0, 0, product)
 
 
-def _amount(step: Step, g: Tensor, batch: int) -> tuple[Tensor, BiasSource]:
-    """``g * h`` of an operation, of each unit and of each example."""
-    assert step.local.intercept is not None
-    amount = _product(g, step.local.intercept)  # a masked -inf or NaN is no bias
-    return amount, BiasSource(step.node.name, step.node.operation, rows(amount, step.node, batch).sum(2))
+def _source(step: Step, g: Tensor, batch: int) -> tuple[BiasSource, Tensor | None]:
+    """``<g, h>`` of an operation and each example, and ``g * h``, which need not be made where h repeats along a dimension."""
+    h, node, product = step.local.intercept, step.node, None
+    assert h is not None
+    repeated = [d for d in range(1, g.dim()) if d != 1 + (node.batch_dim or 0) and _size(h, d - g.dim()) < g.shape[d]]
+    if repeated and is_finite(h):
+        amount = g.sum(repeated, keepdim=True) * h
+    else:
+        amount = product = _product(g, h)  # a masked -inf or NaN is no bias
+    return BiasSource(node.name, node.operation, rows(amount, node, batch).sum(2)), product
+
+
+def _size(values: Tensor, dim: int) -> int:
+    """Along a dimension, counted from the last; 1 where there is none."""
+    return values.shape[dim] if -dim <= values.dim() else 1
 
 
 @torch.no_grad()
@@ -300,7 +315,7 @@ def bias_sources(tape: Tape, functional: Functional) -> list[BiasSource]:
         if g is None:
             continue
         if step.local.intercept is not None:
-            found.append(_amount(step, g, tape.batch)[1])
+            found.append(_source(step, g, tape.batch)[0])
         for node, pulled in zip(step.operands, step.local.gradient(g), strict=True):
             carried[node] = carried[node] + pulled if node in carried else pulled
     return found[::-1]
