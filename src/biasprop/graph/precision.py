@@ -19,7 +19,8 @@ def compute_dtype(dtype: torch.dtype, least: torch.dtype = torch.float32) -> tor
 def raised(value: Any, least: torch.dtype = torch.float32) -> Any:
     """Tensors and dtypes of lower precision become ``least``, also within a network; the rest stays as it is."""
     if isinstance(value, Tensor):
-        return value.to(compute_dtype(value.dtype, least)) if value.is_floating_point() else value
+        wanted = compute_dtype(value.dtype, least) if value.is_floating_point() else value.dtype
+        return value if value.dtype is wanted else value.to(wanted)
     if isinstance(value, torch.dtype) and value.is_floating_point:
         return compute_dtype(value, least)
     return value

@@ -38,7 +38,7 @@ class Dense(Weighted):
 
     def knowing(self, output: Tensor, intercept: Tensor | None) -> "Dense":
         """Its product is the output without the intercept."""
-        if not self._is_large(self.operand[:-1].numel()):
+        if not self._is_large(output):
             return self
         if intercept is None:
             return replace(self, product=output)
@@ -50,15 +50,15 @@ class Dense(Weighted):
 
     def transpose(self, g: Tensor, weight: Tensor) -> Tensor:
         """One matrix product for all targets."""
-        matrix = g.reshape(-1, len(weight))
-        busy = self._busy(matrix[None])
+        targets, matrix = g.shape[0], g.reshape(-1, weight.shape[0])
+        busy = self.busy(matrix)
         if busy is None:
             pulled = matrix @ weight
         else:
             rows, units = busy
-            pulled = matrix.new_zeros(len(matrix), weight.shape[1])
+            pulled = matrix.new_zeros(matrix.shape[0], weight.shape[1])
             pulled[rows] = matrix[rows, units] @ weight[units]
-        return pulled.reshape(len(g), *self.operand)
+        return pulled.reshape(targets, *self.operand)
 
     def positive(self, u: Tensor, weight: Tensor, sign: Tensor | float) -> Tensor | None:
         """``sum_r max(m[p,r], 0) = (A u + |A| |u|) / 2``: one product, where halves take two.
@@ -78,9 +78,9 @@ class Dense(Weighted):
         total = torch.add(product, size).div_(2)
         doubt = torch.sub(size, total, alpha=FAR)
         if doubt.numel() and doubt.amax().item() > -self.removed:
-            total, u = total.view(-1, len(weight)), u.reshape(-1, weight.shape[1])
+            total, u = total.view(-1, weight.shape[0]), u.reshape(-1, weight.shape[1])
             rows, units = (doubt.view_as(total) > -self.removed).nonzero(as_tuple=True)
-            if len(rows) * FEW > total.numel():
+            if rows.shape[0] * FEW > total.numel():
                 return None
             step = max(1, CACHED // (8 * u.shape[1]))
             for r, p in zip(rows.split(step), units.split(step), strict=True):
@@ -89,19 +89,26 @@ class Dense(Weighted):
 
     def by_row(self, scale: Tensor) -> Tensor | None:
         """One row of the weight for each output."""
-        out = len(self.weight)
+        out = self.weight.shape[0]
         return scale.reshape(-1, 1) if scale.dim() and scale.shape[-1] == scale.numel() == out else None
 
     def busy(self, mass: Tensor) -> tuple[Rows, slice] | None:
-        """Those that mass of any target comes to."""
-        return self._busy(mass.reshape(len(mass), -1, len(self.weight)))
+        """Those that mass of any target comes to; of a matrix those that are not 0. None where nearly all are."""
+        if not self._is_large(mass):
+            return None
+        masses = mass[None] if mass.dim() == 2 else mass.reshape(mass.shape[0], -1, mass.shape[-1])
+        rows, units = _not_empty(masses, 1), _not_empty(masses, 2)
+        if rows is None and units is None:
+            return None
+        first, last = (0, masses.shape[2]) if units is None else (units[0].item(), units[-1].item() + 1)
+        return slice(None) if rows is None else rows, slice(first, last)
 
     def part(self, rows: Rows, units: slice) -> "Dense":
         """One matrix product of fewer rows and columns."""
         weight = self.weight[units]
-        product = None if self.product is None else self.product.reshape(-1, len(self.weight))[rows, units]
-        count = len(rows) if isinstance(rows, Tensor) else self.operand[:-1].numel()
-        shapes = torch.Size((count, weight.shape[1])), torch.Size((count, len(weight)))
+        product = None if self.product is None else self.product.reshape(-1, self.weight.shape[0])[rows, units]
+        count = rows.shape[0] if isinstance(rows, Tensor) else self.operand[:-1].numel()
+        shapes = torch.Size((count, weight.shape[1])), torch.Size((count, weight.shape[0]))
         return Dense(weight, *shapes, product, self.removed)
 
     def pieces(self) -> Iterator[tuple[slice, Weighted]]:
@@ -110,24 +117,14 @@ class Dense(Weighted):
             yield from super().pieces()
             return
         step = max(1, CACHED // (self.weight.shape[1] * self.weight.element_size()))
-        for start in range(0, len(self.weight), step):
+        for start in range(0, self.weight.shape[0], step):
             some = slice(start, start + step)
             weight, product = self.weight[some], None if self.product is None else self.product[..., some]
-            output = torch.Size((*self.output[:-1], len(weight)))
+            output = torch.Size((*self.output[:-1], weight.shape[0]))
             yield some, Dense(weight, self.operand, output, product, self.removed)
 
-    def _is_large(self, rows: int) -> bool:
-        return rows * self.weight.numel() >= LARGE
-
-    def _busy(self, masses: Tensor) -> tuple[Rows, slice] | None:
-        """Of masses ``(J, rows, units)``; None where nearly all are."""
-        if not self._is_large(len(masses) * masses.shape[1]):
-            return None
-        rows, units = _not_empty(masses, 1), _not_empty(masses, 2)
-        if rows is None and units is None:
-            return None
-        first, last = (0, masses.shape[2]) if units is None else (units[0].item(), units[-1].item() + 1)
-        return slice(None) if rows is None else rows, slice(first, last)
+    def _is_large(self, outputs: Tensor) -> bool:
+        return outputs.numel() * self.weight.shape[1] >= LARGE
 
 
 def _not_empty(masses: Tensor, dim: int) -> Tensor | None:
@@ -135,7 +132,7 @@ def _not_empty(masses: Tensor, dim: int) -> Tensor | None:
     step = max(1, masses.shape[3 - dim] // SAMPLE)
     for some in (masses[:, ::step] if dim == 2 else masses[:, :, ::step], masses):
         found = some.any(3 - dim).any(0)
-        if 2 * found.sum().item() > len(found):
+        if 2 * found.sum().item() > found.shape[0]:
             return None
     indices = found.nonzero()[:, 0]
-    return indices if len(indices) else indices.new_zeros(1)
+    return indices if indices.shape[0] else indices.new_zeros(1)

@@ -82,10 +82,7 @@ def family_of(node: Node, own: Operations | None = None) -> tuple[Family, bool]:
 
     An overload's own entry comes before its operation's, the user's before ours.
     """
-    for table, trusted in ((own or {}, False), (TABLE, True)):
-        found = table.get(node.function) or table.get(node.packet)
-        if isinstance(found, Family):
-            return found, trusted
-        if found is not None:
-            return Family(found, degrees.unknown), trusted
-    return UNKNOWN, True
+    found = (own.get(node.function) or own.get(node.packet)) if own else None
+    if found is not None:
+        return found if isinstance(found, Family) else Family(found, degrees.unknown), False
+    return TABLE.get(node.function) or TABLE.get(node.packet) or UNKNOWN, True
