@@ -55,13 +55,16 @@ METHODS = (*BIAS, *HANDED, *OTHERS, "check")
 TOKENS = 128  # of a sentence
 LONG = 10  # seconds: what takes longer is measured twice
 SHORT = 0.05  # seconds: what takes less is called until they have passed
+SINGLE = 200  # repetitions, where calls are measured one by one
+ONE_BY_ONE = ", one by one"
 
 
 @dataclass(frozen=True)
 class Work:
     """A network and a batch of inputs of it.
 
-    ``size``: pixels or tokens; 0 for a table.
+    ``size``: pixels or tokens; 0 for a table. ``single``: each call follows one gradient, and one follows it, so that
+    their caches are as cold; what is called in a loop has everything at hand.
     """
 
     network: str
@@ -69,11 +72,13 @@ class Work:
     batch: int = 1
     dtype: torch.dtype = torch.float32
     methods: tuple[str, ...] = METHODS
+    single: bool = False
 
     @property
     def name(self) -> str:
-        """With its precision, where that is not float32."""
-        return self.network + ("" if self.dtype == torch.float32 else f", {str(self.dtype).removeprefix('torch.')}")
+        """With its precision, where that is not float32, and how it is called."""
+        precision = "" if self.dtype == torch.float32 else f", {str(self.dtype).removeprefix('torch.')}"
+        return self.network + precision + (ONE_BY_ONE if self.single else "")
 
 
 @dataclass
@@ -244,12 +249,13 @@ def measure(work: Work, repetitions: int, device: str = "cpu") -> list[Figures]:
                 print(f"{method} does not run on {work.name}: {str(error).splitlines()[0][:100]}")
     unit = partial(gradient, model, x)
     ratios: dict[str, list[float]] = {method: [] for method in calls}
-    before = timed(unit)
-    for k in range(repetitions):
+    least = 0.0 if work.single else SHORT
+    before = timed(unit, least)
+    for k in range(SINGLE if work.single else repetitions):
         for method, call in calls.items():
             if k > 1 and first[method] > LONG:
                 continue
-            seconds, after = timed(call), timed(unit)
+            seconds, after = timed(call, least), timed(unit, least)
             ratios[method].append(2 * seconds / (before + after))
             before = after
     memory = {m: (peak_of_tensors(call, device), peak_memory(call, device)) for m, call in calls.items()}
@@ -263,7 +269,7 @@ def draw(rows: list[Figures], path: Path) -> None:
     figure = Figure(figsize=(17, 4.6), layout="constrained")
     bars, sizes, batches = figure.subplots(1, 3, width_ratios=[3.4, 1, 1])
     main = {r.network: r.size for r in reversed(rows) if r.batch == 1}  # the first size of each
-    names = list(dict.fromkeys(r.network for r in rows if r.batch == 1))
+    names = [name for name in dict.fromkeys(r.network for r in rows if r.batch == 1) if not name.endswith(ONE_BY_ONE)]
     for k, method in enumerate(METHODS[:-1]):
         found = {
             r.network: r.gradients for r in rows if r.method == method and r.batch == 1 and r.size == main[r.network]
@@ -354,6 +360,7 @@ def plan(quick: bool, batches: Sequence[int]) -> list[Work]:
         found += [Work(name, batch=batch, methods=alone) for name in ("resnet50", "vgg16")]
         found += [Work("squeezenet1_1", batch=batch, methods=alone)]
     found += [Work("mlp", 0, batch, methods=(*METHODS, *TEN)) for batch in (1, 64)]
+    found += [Work("mlp", 0, batch, methods=(*BIAS, *HANDED), single=True) for batch in (1, 64)]
     found += [Work("resnet50", dtype=torch.float64, methods=BIAS)]
     transformer = (*BIAS, "check", *TEN)
     found += [Work("vit_b_16", methods=transformer), Work("bert-base", TOKENS, methods=transformer)]
