@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from biasprop.kernels import Layout, Settings
-from biasprop.kernels.slope import Slope
 from biasprop.kernels.dense import Dense
+from biasprop.kernels.slope import Slope
 from biasprop.local_models import Components, Diagonal, Routing, Stencil
 from biasprop.rules import Compensation, EqualShare, PositiveShare
 

@@ -5,7 +5,6 @@ whole process. The copy shares the weights and nothing else; the changes are kep
 """
 
 import copy
-import gc
 import io
 import logging
 import os
@@ -20,6 +19,8 @@ from typing import Any
 
 from torch import Tensor, nn
 from torch.fx import _symbolic_trace
+
+from ..garbage import uncollected
 
 __all__ = ["ONE_AT_A_TIME", "alone", "shared_copy"]
 
@@ -61,10 +62,9 @@ def _structure(module: nn.Module, made: dict[nn.Module, nn.Module]) -> nn.Module
 def alone() -> Iterator[None]:
     """One capture at a time; what it changes of ``nn.Module`` holds in this thread alone; no warnings, no logs.
 
-    Its failures are reported by us, in one sentence. Garbage is not collected meanwhile: looking through the many
-    objects that a capture makes and keeps would take a quarter of its time.
+    Its failures are reported by us, in one sentence.
     """
-    with ONE_AT_A_TIME, _in_this_thread_alone(), _uncollected(), _silent(), warnings.catch_warnings():
+    with ONE_AT_A_TIME, _in_this_thread_alone(), uncollected(), _silent(), warnings.catch_warnings():
         level = logging.root.manager.disable
         logging.disable(logging.CRITICAL)
         warnings.simplefilter("ignore")
@@ -96,17 +96,6 @@ class _OfOthers(io.TextIOBase):
 def _silent() -> Iterator[None]:
     with redirect_stderr(_OfOthers(sys.stderr)):
         yield
-
-
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if collecting:
-            gc.enable()
 
 
 @contextmanager

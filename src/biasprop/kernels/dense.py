@@ -124,7 +124,7 @@ class Dense(Weighted):
             yield some, Dense(weight, self.operand, output, product, self.removed)
 
     def _is_large(self, outputs: Tensor) -> bool:
-        return outputs.numel() * self.weight.shape[1] >= LARGE
+        return outputs.is_cpu and outputs.numel() * self.weight.shape[1] >= LARGE
 
 
 def _not_empty(masses: Tensor, dim: int) -> Tensor | None:

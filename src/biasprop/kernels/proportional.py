@@ -158,5 +158,9 @@ def _sides(layer: Weighted, scale: Tensor | None) -> list[tuple[Tensor, Tensor |
     rows = layer.by_row(scale.sign())
     if rows is not None:
         return [(layer.weight * rows, scale.sign(), None)]
-    above = [(layer.weight, 1.0, scale)] if high > 0 else []
-    return [*above, (-layer.weight, -1.0, -scale)] if low < 0 else above
+    sides: list[tuple[Tensor, Tensor | float, Tensor | None]] = []
+    if high > 0:
+        sides.append((layer.weight, 1.0, scale))
+    if low < 0:
+        sides.append((-layer.weight, -1.0, -scale))
+    return sides

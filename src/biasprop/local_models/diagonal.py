@@ -68,9 +68,7 @@ class Chord(Diagonal):
 
     holds = True
 
-    def __init__(
-        self, operand: Tensor, output: Tensor, intercept: Tensor | None, slope: Callable[[], Tensor]
-    ) -> None:
+    def __init__(self, operand: Tensor, output: Tensor, intercept: Tensor | None, slope: Callable[[], Tensor]) -> None:
         """``slope`` finds that of each entry."""
         LocalModel.__init__(self, output)
         self.affine, self.operand_dtype, self.intercept, self._find = False, operand.dtype, intercept, slope

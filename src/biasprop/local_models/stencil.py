@@ -85,8 +85,9 @@ class Stencil(LocalModel):
             u = u.masked_fill(mask.logical_not(), 0)
         proportional = isinstance(form_of(settings.rule), Proportional)
         if self.weighted.splits and settings.compiled and proportional and beta.is_cpu:
-            known = mask is None and self.value is not None
-            weighted = self.weighted.knowing(self.value, self.intercept) if known else self.weighted
+            weighted = self.weighted
+            if mask is None and self.value is not None:
+                weighted = weighted.knowing(self.value, self.intercept)
             positive, rest = spread_positive(weighted, u, slope, beta)
             if rest is None:
                 return [positive], None

@@ -289,7 +289,7 @@ def _product(g: Tensor, part: Tensor) -> Tensor:
 
 
 def _source(step: Step, g: Tensor, batch: int) -> tuple[BiasSource, Tensor | None]:
-    """``<g, h>`` of an operation and each example, and ``g * h``, which need not be made where h repeats along a dimension."""
+    """``<g, h>`` of an operation and each example; and ``g * h``, which need not be made where h repeats itself."""
     h, node, product = step.local.intercept, step.node, None
     assert h is not None
     repeated = [d for d in range(1, g.dim()) if d != 1 + (node.batch_dim or 0) and _size(h, d - g.dim()) < g.shape[d]]

@@ -7,6 +7,8 @@ from typing import Any, TypeVar
 import numpy as np
 from numba import njit, prange, types
 
+from ...garbage import uncollected
+
 __all__ = ["called", "in_parallel", "inlined"]
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -57,5 +59,6 @@ def in_parallel(piece: Any, arguments: Sequence[Any]) -> Any:
     """A function of a count and a tuple of these types: it calls ``piece(number, *arguments)`` for each number."""
     signature = types.void(types.intp, *arguments)
     loop = types.void(types.FunctionType(signature), types.intp, types.Tuple(arguments))
-    (made,) = njit(loop, parallel=True, cache=True)(_loop).overloads.values()
-    return partial(made.entry_point, _ByAddress(piece, signature))
+    with uncollected():
+        (made,) = njit(loop, parallel=True, cache=True)(_loop).overloads.values()
+        return partial(made.entry_point, _ByAddress(piece, signature))
