@@ -4,7 +4,8 @@
 - `biasprop.kernels.fused`: compiled by Numba, for float32 and float64 on the CPU and rules that have a form;
 - `biasprop.kernels.gpu`: in Triton, for float32 on an NVIDIA GPU and rules that have a form;
 - `biasprop.kernels.proportional`: option 3 through ordinary products;
-- `biasprop.kernels.weighted`: layers without their bias, and transposed; `biasprop.kernels.slope`: of a gate;
+- `biasprop.kernels.weighted`: layers without their bias, and transposed; `biasprop.kernels.dense`: of them the linear
+  ones; `biasprop.kernels.slope`: of a gate;
 - `biasprop.kernels.autograd`: the derivative of one operation; `biasprop.kernels.extremes`: what all entries are.
 
 Uses `biasprop.rules` alone, and knows nothing of networks: it is given a `Layout` and tensors.
