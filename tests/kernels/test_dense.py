@@ -88,12 +88,13 @@ def test_rows_and_units_are_found():
     u, weight, beta = problem(0, 2)
     layer, _ = layer_of(u, weight)
     assert layer.busy(beta) is None
-    rows, units = layer.busy(emptied(beta.clone(), "both"))
+    rows, units, part = layer.busy(emptied(beta.clone(), "both"))
     assert (rows.tolist(), units) == ([3, 5], slice(OUT // 2, OUT - 4))
+    assert (part.operand, part.output) == ((2, K), (2, OUT - 4 - OUT // 2))
     assert layer.busy(emptied(beta.clone(), "other rows")) is None
     beta[:] = 0
     beta[1, 1, 2, 7] = torch.nan
-    rows, units = layer.busy(beta)
+    rows, units, part = layer.busy(beta)
     assert (rows.tolist(), units) == ([5], slice(7, 8))
 
 

@@ -51,7 +51,7 @@ class Dense(Weighted):
     def transpose(self, g: Tensor, weight: Tensor) -> Tensor:
         """One matrix product for all targets."""
         targets, matrix = g.shape[0], g.reshape(-1, weight.shape[0])
-        busy = self.busy(matrix)
+        busy = self._busy(matrix[None]) if self._is_large(matrix) else None
         if busy is None:
             pulled = matrix @ weight
         else:
@@ -92,24 +92,17 @@ class Dense(Weighted):
         out = self.weight.shape[0]
         return scale.reshape(-1, 1) if scale.dim() and scale.shape[-1] == scale.numel() == out else None
 
-    def busy(self, mass: Tensor) -> tuple[Rows, slice] | None:
-        """Those that mass of any target comes to; of a matrix those that are not 0. None where nearly all are."""
-        if not self._is_large(mass):
+    def busy(self, mass: Tensor) -> tuple[Rows, slice, Weighted] | None:
+        """One matrix product of fewer rows and columns; None where mass comes to nearly all of them."""
+        found = self._busy(mass.reshape(mass.shape[0], -1, mass.shape[-1])) if self._is_large(mass) else None
+        if found is None:
             return None
-        masses = mass[None] if mass.dim() == 2 else mass.reshape(mass.shape[0], -1, mass.shape[-1])
-        rows, units = _not_empty(masses, 1), _not_empty(masses, 2)
-        if rows is None and units is None:
-            return None
-        first, last = (0, masses.shape[2]) if units is None else (units[0].item(), units[-1].item() + 1)
-        return slice(None) if rows is None else rows, slice(first, last)
-
-    def part(self, rows: Rows, units: slice) -> "Dense":
-        """One matrix product of fewer rows and columns."""
+        rows, units = found
         weight = self.weight[units]
         product = None if self.product is None else self.product.reshape(-1, self.weight.shape[0])[rows, units]
         count = rows.shape[0] if isinstance(rows, Tensor) else self.operand[:-1].numel()
         shapes = torch.Size((count, weight.shape[1])), torch.Size((count, weight.shape[0]))
-        return Dense(weight, *shapes, product, self.removed)
+        return rows, units, Dense(weight, *shapes, product, self.removed)
 
     def pieces(self) -> Iterator[tuple[slice, Weighted]]:
         """As many rows at a time as caches hold: new memory for the half of a large weight costs more than the sums."""
@@ -122,6 +115,14 @@ class Dense(Weighted):
             weight, product = self.weight[some], None if self.product is None else self.product[..., some]
             output = torch.Size((*self.output[:-1], weight.shape[0]))
             yield some, Dense(weight, self.operand, output, product, self.removed)
+
+    def _busy(self, masses: Tensor) -> tuple[Rows, slice] | None:
+        """Rows and units of ``(J, rows, units)`` that are not 0 for any target; None where these are most."""
+        rows, units = _not_empty(masses, 1), _not_empty(masses, 2)
+        if rows is None and units is None:
+            return None
+        first, last = (0, masses.shape[2]) if units is None else (units[0].item(), units[-1].item() + 1)
+        return slice(None) if rows is None else rows, slice(first, last)
 
     def _is_large(self, outputs: Tensor) -> bool:
         return outputs.is_cpu and outputs.numel() * self.weight.shape[1] >= LARGE

@@ -29,10 +29,10 @@ def spread_positive(layer: Weighted, u: Tensor, slope: Slope, beta: Tensor) -> t
     busy = layer.busy(beta)
     if busy is None:
         return _spread(layer, u, slope, beta)
-    (rows, units), shape = busy, beta.shape[1:]
+    (rows, units, part), shape = busy, beta.shape[1:]
     masses = beta.reshape(len(beta), -1, shape[-1])
     slope = slope.of(units).each(lambda t: _by_row(t, shape)[rows])
-    found, rest = _spread(layer.part(rows, units), u.reshape(-1, u.shape[-1])[rows], slope, masses[:, rows, units])
+    found, rest = _spread(part, u.reshape(-1, u.shape[-1])[rows], slope, masses[:, rows, units])
     received = beta.new_zeros(len(beta), masses.shape[1], u.shape[-1])
     received[:, rows] = found
     if rest is not None:
@@ -72,12 +72,10 @@ def _spread_halves(
     """The same for the halves of the operand, each with its sign."""
     received = []
     for weight, sign, side in _sides(layer, slope.scale):
-        total = layer.positive(u, weight, sign) if len(halves) == 2 else None
         parts = [(half, _half(weight, positive)) for half, positive in halves if layer.has(weight, positive)]
         if not parts:
             continue
-        total = sum_of([layer.apply(*part) for part in parts]) if total is None else total
-        ratio, left = _divided(rest, slope.opened(total), side)
+        ratio, left = _divided(rest, slope.opened(_normaliser(layer, u, weight, sign, parts)), side)
         received.append(_messages(layer, parts, ratio))
         if left is None:
             return sum_of(received), None
@@ -85,6 +83,14 @@ def _spread_halves(
     if not received:  # no component is positive
         return rest.new_zeros(len(rest), *u.shape), rest
     return sum_of(received), rest
+
+
+def _normaliser(
+    layer: Weighted, u: Tensor, weight: Tensor, sign: Tensor | float, parts: list[tuple[Tensor, Tensor]]
+) -> Tensor:
+    """``sum_r max(m[p,r], 0)`` of Eq. 19, in one product if the layer can, else of halves of operand and weight."""
+    total = layer.positive(u, weight, sign) if len(parts) == 2 else None
+    return sum_of([layer.apply(*part) for part in parts]) if total is None else total
 
 
 def _half(weight: Tensor, positive: bool) -> Tensor:

@@ -62,13 +62,9 @@ class Weighted(ABC):
         """Whether some of the weight is positive, or negative; True where asking takes long."""
         return True
 
-    def busy(self, mass: Tensor) -> tuple[Rows, slice] | None:
-        """The rows of the operand and the units to which mass ``(J, *output)`` comes; None for all of them."""
+    def busy(self, mass: Tensor) -> "tuple[Rows, slice, Weighted] | None":
+        """The rows and the units to which mass ``(J, *output)`` comes, and the layer for them; None for all of them."""
         return None
-
-    def part(self, rows: Rows, units: slice) -> "Weighted":
-        """The layer for these alone."""
-        raise NotImplementedError
 
     def pieces(self) -> "Iterator[tuple[slice, Weighted]]":
         """The layer as several, each for some of the units along the last dimension of the output."""
