@@ -8,6 +8,7 @@ from torch import nn
 import biasprop
 from biasprop.attribution import main_line
 from biasprop.graph import Node
+from biasprop.operations.copying import routing
 from biasprop.propagation import EVERY, choose, linearize
 
 
@@ -148,6 +149,21 @@ def test_attention_and_gates_hold_no_tensor_that_the_sweep_does_not_need():
     found = next(s.local for s in steps if s.node.name == "wide")
     assert found.value is not None
     assert next(s.local for s in steps if s.node.name == "all").value is None
+
+
+class Turned(nn.Module):
+    def forward(self, x):
+        return x.transpose(1, 2).relu()
+
+
+@pytest.mark.parametrize("own", [None, {torch.ops.aten.transpose: routing}])
+def test_what_an_operation_of_the_users_own_takes_is_kept(own):
+    model, x = Turned(), torch.randn(2, 3, 4)
+    explainer = biasprop.Explainer(model, operations=own)
+    graph = explainer.graph(explainer.check(x))
+    (leaf,) = linearize(graph, {}, (x,), operations=own).steps[0].local.operands
+    assert leaf.shape == x.shape
+    assert leaf.untyped_storage().nbytes() == (4 if own is None else 96)
 
 
 @pytest.mark.parametrize("budget", [1, 2**12, 2**29])

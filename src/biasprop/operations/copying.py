@@ -2,6 +2,8 @@
 
 from functools import partial
 
+from torch import Tensor
+
 from ..graph import overwrite
 from ..kernels.autograd import forget
 from ..local_models import Identity, LocalModel, Routing
@@ -21,11 +23,10 @@ __all__ = ["FAMILIES", "concatenation", "insertion", "placement", "routing", "sc
 def routing(call: Call) -> LocalModel:
     """Every unit copies one operand: max pool, reshape, permute, slice, gather, expand, nearest upsampling."""
     leaves = call.leaves()
-    output, again = call(*leaves), call.without_values()
+    output = call(*leaves)
     if call.node.operation in AS_IT_IS and output.dtype == leaves[0].dtype:
-        return Identity(leaves[0], output, again)
-    forget(leaves, output)
-    return Routing(leaves, output, again=None if call.node.operation in BY_VALUE else again)
+        return Identity(leaves[0], output, call.without_values())
+    return _copied(call, leaves, output)
 
 
 def insertion(call: Call) -> LocalModel:
@@ -37,18 +38,23 @@ def insertion(call: Call) -> LocalModel:
     output = call(*leaves)
     constant = call.at(0.0)
     wired = None if (copied := call.at(1.0) != constant).all() else copied
-    forget(leaves, output)
-    return Routing(leaves, output, constant if constant.any() else None, wired, call.without_values())
+    return _copied(call, leaves, output, constant if constant.any() else None, wired)
 
 
 def concatenation(call: Call) -> LocalModel:
     """Tensors side by side, constants among them."""
     leaves = call.leaves()
     output = call(*leaves)
-    if output.numel() != sum(u.numel() for u in leaves):
-        return insertion(call)
-    forget(leaves, output)
-    return Routing(leaves, output, again=call.without_values())
+    return _copied(call, leaves, output) if output.numel() == sum(u.numel() for u in leaves) else insertion(call)
+
+
+def _copied(
+    call: Call, leaves: list[Tensor], output: Tensor, constant: Tensor | None = None, wired: Tensor | None = None
+) -> Routing:
+    """Of operands their shapes alone are kept, where PyTorch's own derivative takes no more."""
+    if call.trusted:
+        forget(leaves, output)
+    return Routing(leaves, output, constant, wired, None if call.node.operation in BY_VALUE else call.without_values())
 
 
 def placement(call: Call) -> LocalModel:
