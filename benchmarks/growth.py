@@ -128,6 +128,8 @@ def draw(points: list[Point], path: Path) -> None:
             axis.plot([p.amount for p in of], [p.seconds[method] for p in of], "o-", color=colour, label=label)
         axis.set_xscale("log")
         axis.set_yscale("log")
+        axis.set_xticks([p.amount for p in of], [str(p.amount) for p in of], fontsize=8)
+        axis.minorticks_off()
         axis.set_xlabel(TITLES[name])
         axis.legend(fontsize=8)
     panels[0].set_ylabel("seconds")
