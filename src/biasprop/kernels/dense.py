@@ -1,7 +1,7 @@
-"""Linear layers as matrix products, of those rows and units alone that something comes to.
+"""Linear layers as matrix products, of those rows and units alone that something comes to (mathematics, section 7).
 
-Where attention is held nothing comes to queries and keys, and above the last layer to one token alone; a target is one
-unit of the last layer. That spares a vision transformer a fifth of its products.
+Where attention is held nothing comes to queries and keys, and above the last attention to one token alone; a target is
+one logit. That spares a vision transformer a fifth of its products.
 """
 
 from collections.abc import Iterator
@@ -26,7 +26,10 @@ class Dense(Weighted):
     """``u @ weight.T`` over the last dimension of the operand; ``weight`` is ``(O, K)``.
 
     Attributes:
-        product: ``A u``, where it is known.
+        weight: ``(O, K)``.
+        operand: its shape, ``(*, K)``.
+        output: its shape, ``(*, O)``.
+        product: ``A u``, of that shape, where it is known.
         removed: the largest number that was subtracted from the layer's output to get it.
     """
 
@@ -37,7 +40,7 @@ class Dense(Weighted):
     removed: float = 0.0
 
     def knowing(self, output: Tensor, intercept: Tensor | None) -> "Dense":
-        """Its product is the output without the intercept."""
+        """Its product is the ``output`` without the ``intercept``, ``(O,)``; small layers do not look at it."""
         if not self._is_large(output):
             return self
         if intercept is None:
@@ -61,15 +64,17 @@ class Dense(Weighted):
         return pulled.reshape(targets, *self.operand)
 
     def positive(self, u: Tensor, weight: Tensor, sign: Tensor | float) -> Tensor | None:
-        """``sum_r max(m[p,r], 0) = (A u + |A| |u|) / 2``: one product, where halves take two.
+        """The normaliser of Eq. 19, ``sum_r max(m[p,r], 0) = (A u + |A| |u|) / 2``: one product, where halves take two.
 
-        Where little is left of that sum, components are added up one by one. None where that is often so, or ``A u``
-        is not known.
+        Where little is left of that sum, components are added up one by one.
 
         Args:
-            u: operand.
-            weight: with the sign of the slope.
-            sign: that sign, for the output.
+            u: operand, ``(*, K)``.
+            weight: with the sign of the slope, ``(O, K)``.
+            sign: that sign, broadcastable to the output.
+
+        Returns:
+            ``(*, O)``; None where little is left of many sums, or ``A u`` is not known.
         """
         if self.product is None:
             return None
