@@ -40,8 +40,7 @@ def spread(
     width, owners, targets = layout.weight.shape[-1], batch * groups, len(beta)
     weight = layout.weight.reshape(-1, width).to(beta.dtype)
     rows = owners * positions
-    magnitude = weight.abs() if rows >= 16 else weight.new_zeros(1, 0)
-    reach, plain = (magnitude.amax(1), (magnitude.amin() > 0).item()) if rows >= 16 else (magnitude[0], False)
+    reach, plain = _reach(weight) if rows >= 16 else (weight.new_zeros(0), False)
     weight = F.pad(weight, (0, -width % cpu.LANES)) if width % cpu.LANES else weight
     wide = -(-width // cpu.WIDE) * cpu.WIDE
     pieces = max(1, min(8, outputs, 64 // rows))
@@ -70,6 +69,12 @@ def spread(
             messages(jobs * pieces, (jobs, *layer, *units, first, part))
             scatter(targets * owners * strips, (strips, part, windows, first, there))
     return received, None if not nowhere or is_zero(lost) else lost
+
+
+def _reach(weight: Tensor) -> tuple[Tensor, bool]:
+    """The largest weight of each unit, and whether no weight is 0."""
+    magnitude = weight.abs()
+    return magnitude.amax(1), magnitude.amin().item() > 0
 
 
 def spread_components(m: Tensor, h: Tensor, support: Tensor, beta: Tensor, settings: Settings) -> Tensor:

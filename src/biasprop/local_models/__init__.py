@@ -8,13 +8,28 @@ Uses `biasprop.kernels`, and knows nothing of operations or networks.
 - `Components`: a few operands per unit, elementwise, shared by the rule;
 - `Stencil`: weighted sums over windows, shared by the rule;
 - `Contraction`: batched matrix products of which both factors may be operands, shared by the rule.
+
+`Remade` is an operand that a model does not keep, since it can be made again of what others keep.
 """
 
 from .components import Components
 from .contraction import Contraction
 from .diagonal import Chord, Diagonal, Identity
-from .model import Linked, LocalModel
+from .model import Kept, Linked, LocalModel
+from .remade import Remade
 from .routing import Routing
 from .stencil import Stencil
 
-__all__ = ["Chord", "Components", "Contraction", "Diagonal", "Identity", "Linked", "LocalModel", "Routing", "Stencil"]
+__all__ = [
+    "Chord",
+    "Components",
+    "Contraction",
+    "Diagonal",
+    "Identity",
+    "Kept",
+    "Linked",
+    "LocalModel",
+    "Remade",
+    "Routing",
+    "Stencil",
+]

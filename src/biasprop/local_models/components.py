@@ -10,7 +10,7 @@ from torch.autograd.graph import get_gradient_edge
 from ..kernels import Settings, spread_components
 from ..kernels.autograd import pull_back
 from ..kernels.slope import Slope
-from .model import Distributed, LocalModel
+from .model import Distributed, Kept, LocalModel, value_of
 
 __all__ = ["Components"]
 
@@ -39,29 +39,37 @@ class Components(LocalModel):
         leaves of the graph that leads to the output, and the model is the tangent, whose intercept follows.
         """
         super().__init__(output)
-        self.operands, self.shapes, self.weights, self.intercept = operands, shapes, weights, intercept
-        self.halves = halves
+        self.operands: Sequence[Kept] = operands
+        self.leaves = operands if weights is None else ()
+        self.dtypes = [u.dtype for u in operands]
+        self.shapes, self.weights, self.intercept, self.halves = shapes, weights, intercept, halves
+        self.cheap = weights is not None
+        self.joins = sum(shape.numel() == output.numel() for shape in shapes) > 1
         self.edge = get_gradient_edge(output) if weights is None else None
         if weights is None:
             parts = [a * u.detach() for a, u in zip(self.partials(), operands, strict=True)]
             self.intercept = output.detach() - torch.stack(parts).sum(0)
+
+    def keep(self, operands: Sequence[Kept]) -> None:
+        """Leaves stay."""
+        if not self.leaves:
+            pairs = zip(operands, self.operands, strict=True)
+            self.operands = [known if isinstance(new, Tensor) else new for new, known in pairs]
 
     def partials(self) -> Sequence[Tensor]:
         """The weights ``a_i``, broadcastable to the output."""
         if self.edge is None:
             assert self.weights is not None
             return self.weights
-        ones = self.operands[0].new_ones(()).expand(1, *self.shape)
-        return [a[0] for a in pull_back(self.edge, self.operands, ones)]
+        ones = self.leaves[0].new_ones(()).expand(1, *self.shape)
+        return [a[0] for a in pull_back(self.edge, self.leaves, ones)]
 
     def gradient(self, g: Tensor) -> list[Tensor]:
         """``a_i g``, summed over the dimensions along which the operand was broadcast."""
         if self.edge is None:
-            pulled = [
-                (g if _is(1, a) else a * g).to(u.dtype) for a, u in zip(self.partials(), self.operands, strict=True)
-            ]
+            pulled = [(g if _is(1, a) else a * g).to(t) for a, t in zip(self.partials(), self.dtypes, strict=True)]
         else:
-            pulled = pull_back(self.edge, self.operands, g)
+            pulled = pull_back(self.edge, self.leaves, g)
         return [self._fold(a, shape) for a, shape in zip(pulled, self.shapes, strict=True)]
 
     def push(self, tangents: Sequence[Tensor | None]) -> Tensor:
@@ -83,8 +91,9 @@ class Components(LocalModel):
 
         weights = self.partials()
         m = beta.new_empty(len(weights), *self.shape)
-        for component, a, u in zip(m, weights, self.operands, strict=True):
-            slope.write(u.detach() if _is(1, a) else a * u.detach(), component)
+        for component, a, kept in zip(m, weights, self.operands, strict=True):
+            u = value_of(kept).detach().expand(self.shape)
+            slope.write(u if _is(1, a) else a * u, component)
         taking = [mask for mask in self.depends if mask is not None]
         for component, mask in zip(m, self.depends, strict=False):
             if mask is not None:
@@ -101,7 +110,7 @@ class Components(LocalModel):
         h = h.reshape(1) if h.numel() == 1 else units(h)
         received = spread_components(m, h, support, beta.reshape(len(beta), -1), settings)
         folded = [self._fold(r.reshape(beta.shape), shape) for r, shape in zip(received, self.shapes, strict=True)]
-        return [r.to(u.dtype) for r, u in zip(folded, self.operands, strict=True)], None
+        return [r.to(t) for r, t in zip(folded, self.dtypes, strict=True)], None
 
 
 def _is(number: float, weight: Tensor) -> bool:

@@ -39,6 +39,7 @@ class Diagonal(LocalModel):
         if slope is None:
             slope = pull_back(output, [operand], torch.ones_like(output)[None])[0][0]
         self.slope = slope if isinstance(slope, Slope) else Slope(slope.to(output.dtype))
+        self.cheap = self.slope.output is None
         self.finite = affine or self.slope.scale is None or is_finite(self.slope.scale)
         if isinstance(intercept, str):
             intercept = output.detach() - self.slope.times(operand.detach())
@@ -67,6 +68,7 @@ class Chord(Diagonal):
     """A smooth gate held, whose slope is found when the sweep comes by: until then only its operand takes memory."""
 
     holds = True
+    cheap = True
 
     def __init__(self, operand: Tensor, output: Tensor, intercept: Tensor | None, slope: Callable[[], Tensor]) -> None:
         """``slope`` finds that of each entry."""

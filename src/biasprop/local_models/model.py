@@ -6,7 +6,7 @@ differ. Gradients and biases come with a leading dimension of J targets; the mod
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import reduce
 
 import torch
@@ -17,10 +17,18 @@ from ..kernels import Settings
 from ..kernels.autograd import pull_back
 from ..kernels.slope import Slope
 
-__all__ = ["Distributed", "Linked", "LocalModel"]
+__all__ = ["Distributed", "Kept", "Linked", "LocalModel", "value_of"]
 
 Distributed = tuple[list[Tensor], Tensor | None]
 """Beta of each operand, ``(J, *operand)``, and what is lost where nothing is wired to a unit, ``(J, *output)``."""
+
+Kept = Tensor | Callable[[], Tensor]
+"""A tensor that is kept, or how to make it again of others that are."""
+
+
+def value_of(kept: Kept) -> Tensor:
+    """The tensor itself."""
+    return kept if isinstance(kept, Tensor) else kept()
 
 
 class LocalModel(ABC):
@@ -35,6 +43,8 @@ class LocalModel(ABC):
         by_rule: whether a rule shares out the bias, so that slope and local bias of the layer matter.
         has_constants: whether some units may depend on no operand at all.
         holds: whether the operands are kept here.
+        cheap: whether making the output again takes next to nothing, and it is not kept here.
+        joins: whether it adds up several tensors of the output's size.
         fresh: whether gradients and betas of the operands are tensors that nobody else reads: they may be added to.
         depends: which entries of each operand depend on the network's input (None: all); the others take no part.
     """
@@ -46,6 +56,8 @@ class LocalModel(ABC):
     by_rule: bool = True
     has_constants: bool = False
     holds: bool = False
+    cheap: bool = False
+    joins: bool = False
     fresh: bool = False
 
     def __init__(self, output: Tensor) -> None:
@@ -68,6 +80,15 @@ class LocalModel(ABC):
         if len(masks) < len(depends):
             return None
         return reduce(torch.logical_or, masks).broadcast_to(self.shape)
+
+    def keep(self, operands: Sequence[Kept]) -> None:
+        """Of operands that can be made again only keep how; most kinds keep none, or need the tensors themselves."""
+        return
+
+    def output(self, operands: Sequence[Tensor]) -> Tensor:
+        """``sum_i J_i u_i + a``, which it has been."""
+        output = self.push(operands)
+        return output if self.intercept is None else output + self.intercept
 
     @abstractmethod
     def gradient(self, g: Tensor) -> list[Tensor]:

@@ -31,7 +31,7 @@ class Routing(Linked):
         """
         super().__init__(operands, output)
         self.intercept, self.wired, self.again = intercept, wired, again
-        self.has_constants = wired is not None
+        self.has_constants, self.cheap = wired is not None, again is not None
 
     def reached(self, depends: Sequence[Tensor | None]) -> Tensor | None:
         """The units that copy an entry which depends on the network's input."""
@@ -42,6 +42,11 @@ class Routing(Linked):
         ]
         with torch.no_grad():
             return self.again(*ones) != self.again(*(torch.zeros_like(u) for u in self.operands))
+
+    def output(self, operands: Sequence[Tensor]) -> Tensor:
+        """The operation itself."""
+        assert self.again is not None
+        return self.again(*operands)
 
     def distribute(self, beta: Tensor, slope: Slope, h: Tensor | None, settings: Settings) -> Distributed:
         """``J^T beta``."""

@@ -17,7 +17,7 @@ from ..kernels.proportional import spread_equally, spread_positive
 from ..kernels.slope import Slope
 from ..kernels.weighted import Weighted
 from ..rules import Proportional, form_of
-from .model import Distributed, LocalModel
+from .model import Distributed, Kept, LocalModel, value_of
 
 __all__ = ["Stencil"]
 
@@ -48,19 +48,26 @@ class Stencil(LocalModel):
         ``has_constants``: windows may be empty.
         """
         super().__init__(output)
-        self.operand, self.weighted, self.layout, self.intercept = operand.detach(), weighted, layout, intercept
+        self.operand: Kept = operand.detach()
+        self.reads, self.weighted, self.layout, self.intercept = operand.shape, weighted, layout, intercept
         self.has_constants = has_constants
         self.order = range(operand.dim()) if order is None else order
+
+    def keep(self, operands: Sequence[Kept]) -> None:
+        """How to make the operand again, if that is known."""
+        (operand,) = operands
+        if not isinstance(operand, Tensor):
+            self.operand = operand
 
     def reached(self, depends: Sequence[Tensor | None]) -> Tensor | None:
         """The units with an entry in their receptive field that depends on the network's input."""
         (mask,) = depends
         if mask is None and not self.has_constants:
             return None
-        mask = torch.ones((), dtype=torch.bool, device=self.operand.device) if mask is None else mask
+        mask = torch.ones((), dtype=torch.bool, device=self.weighted.weight.device) if mask is None else mask
         layout = self.layout()
         size = layout.operand[3]
-        mask = mask.broadcast_to(self.operand.shape).permute(*self.order).reshape(layout.operand).any(2)
+        mask = mask.broadcast_to(self.reads).permute(*self.order).reshape(layout.operand).any(2)
         padded = torch.cat([mask, mask.new_zeros(*mask.shape[:2], 1)], 2)
         windows = layout.windows.to(mask.device, torch.long)
         found = padded[..., torch.where(windows < 0, size, windows)].any(3)[:, :, None]
@@ -79,7 +86,7 @@ class Stencil(LocalModel):
     def distribute(self, beta: Tensor, slope: Slope, h: Tensor | None, settings: Settings) -> Distributed:
         """`spread` in the shapes of the operation; for option 3 what ordinary products cannot do."""
         shape, targets, positive = self.shape, len(beta), None
-        u = self.operand
+        u = value_of(self.operand)
         mask = self.depends[0] if self.depends else None
         if mask is not None:  # what is constant takes no part: a component of 0 has none
             u = u.masked_fill(mask.logical_not(), 0)
@@ -98,7 +105,7 @@ class Stencil(LocalModel):
         u = u.permute(*self.order)
         layout = self.layout()
         if mask is not None:
-            layout = _without_constants(layout, mask.broadcast_to(self.operand.shape).permute(*self.order))
+            layout = _without_constants(layout, mask.broadcast_to(self.reads).permute(*self.order))
 
         def units(values: Tensor) -> Tensor:
             return values.broadcast_to(shape).reshape(layout.output)

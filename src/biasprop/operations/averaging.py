@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ..errors import UnsupportedOperation
 from ..kernels import Layout
+from ..kernels.autograd import forget
 from ..kernels.weighted import Resampling
 from ..local_models import LocalModel, Stencil
 from ..local_models.windows import convolution_windows, per_dimension, product_windows, sparse_rows
@@ -29,7 +30,7 @@ def reduction(call: Call) -> LocalModel:
 
     The weight is what the operation makes of ones; the dimensions are its second argument, ``dim``.
     """
-    (leaf,) = call.leaves()
+    (leaf,), call = call.leaves(), call.without_values()
     output = call(leaf)
     dims = call.argument(1, "dim")
     wanted = range(leaf.dim()) if not dims and dims != 0 else [dims] if isinstance(dims, int) else dims
@@ -52,7 +53,10 @@ def reduction(call: Call) -> LocalModel:
         return Layout((rows, 1, k, 1), (rows, 1, 1, 1), shared, torch.zeros(1, 1, dtype=torch.int32))
 
     weighted = Resampling(call, leaf, output, positive=call.trusted)
-    return Stencil(leaf, output, weighted, layout, order=[*kept, *reduced])
+    stencil = Stencil(leaf, output, weighted, layout, order=[*kept, *reduced])
+    if call.trusted:
+        forget([leaf], output)
+    return stencil
 
 
 def _require_alike(call: Call, leaf: Tensor, output: Tensor, weight: Tensor, reduced: list[int]) -> None:
@@ -164,7 +168,7 @@ def _separable(
             product_windows([taps for taps, _ in found], leaf.shape[2:]),
         )
 
-    return Stencil(leaf, output, Resampling(call, leaf, output, positive, alike), layout)
+    return Stencil(leaf, output, Resampling(call.without_values(), leaf, output, positive, alike), layout)
 
 
 FAMILIES = (

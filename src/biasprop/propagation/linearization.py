@@ -13,12 +13,14 @@ from torch import Tensor
 from ..errors import BiaspropError, InputError, UnsupportedOperation
 from ..graph import Graph, Node, evaluated, filled, mixes, started, walk
 from ..kernels.autograd import pull_back
-from ..local_models import Diagonal, LocalModel, Stencil
+from ..local_models import Diagonal, Kept, LocalModel, Remade, Stencil
 from ..operations import Call, Operations, family_of
 from ..operations.constant import constant, refused, rewritten
 from .tape import Step, Tape, fold
 
 __all__ = ["linearize"]
+
+JOINS = 1  # sums made again on the way to a tensor: of a residual stream, without end, all that came before
 
 
 def linearize(
@@ -59,6 +61,7 @@ class _Recorder:
         self.active = set(graph.inputs)
         self.partial: dict[Node, Tensor] = {}  # where a tensor depends on the inputs, if not everywhere
         self.stencils: dict[Node, Stencil] = {}
+        self.remade: dict[Node, Remade] = {}  # tensors that are not kept
         self.relevant = _relevant(graph, operations)
         self.kept = {node: values[node] for node in graph.inputs}
 
@@ -79,6 +82,7 @@ class _Recorder:
             self.active.add(node)
             self._reach(node, local, operands)
             self.steps.append(Step(node, local, operands))
+            self._keep(node, local, [self.remade.get(operand, values[operand]) for operand in operands])
             if isinstance(local, Stencil):
                 self.stencils[node] = local
             for operand in self.stencils.keys() & operands if local.holds else ():
@@ -97,6 +101,16 @@ class _Recorder:
         reached = local.reached(masks)
         if reached is not None and not reached.all():
             self.partial[node] = reached
+
+    def _keep(self, node: Node, local: LocalModel, operands: list[Kept]) -> None:
+        """Of what a cheap operation makes of tensors that are kept anyway, its readers keep how to make it again."""
+        again = [not isinstance(kept, Tensor) for kept in operands]
+        if any(again):
+            local.keep(operands)
+        if local.cheap and (local.holds or all(again)):
+            made = Remade(local, operands)
+            if made.joins <= JOINS:
+                self.remade[node] = made
 
     def _linearised(self, node: Node, values: Mapping[Node, Any], operands: list[Node]) -> LocalModel | None:
         """The operation's local model; None where its result is locally constant (an index, a comparison)."""
