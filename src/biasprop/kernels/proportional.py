@@ -5,6 +5,9 @@ normaliser of Eq. 19 and the messages are products with one half of the weights.
 it is the other two halves. Where the rule is 0/0, the equal shares are products with zeros and ones.
 """
 
+from collections.abc import Iterable
+from itertools import starmap
+
 import torch
 from torch import Tensor
 
@@ -72,10 +75,15 @@ def _spread_halves(
     """The same for the halves of the operand, each with its sign."""
     received = []
     for weight, sign, side in _sides(layer, slope.scale):
-        parts = [(half, _half(weight, positive)) for half, positive in halves if layer.has(weight, positive)]
-        if not parts:
+        some = [(half, positive) for half, positive in halves if layer.has(weight, positive)]
+        if not some:
             continue
-        ratio, left = _divided(rest, slope.opened(_normaliser(layer, u, weight, sign, parts)), side)
+        total = layer.positive(u, weight, sign) if len(some) == 2 else None
+        parts: Iterable[tuple[Tensor, Tensor]] = ((half, _half(weight, positive)) for half, positive in some)
+        if total is None:
+            parts = list(parts)
+            total = sum_of([layer.apply(*part) for part in parts])
+        ratio, left = _divided(rest, slope.opened(total), side)
         received.append(_messages(layer, parts, ratio))
         if left is None:
             return sum_of(received), None
@@ -83,14 +91,6 @@ def _spread_halves(
     if not received:  # no component is positive
         return rest.new_zeros(len(rest), *u.shape), rest
     return sum_of(received), rest
-
-
-def _normaliser(
-    layer: Weighted, u: Tensor, weight: Tensor, sign: Tensor | float, parts: list[tuple[Tensor, Tensor]]
-) -> Tensor:
-    """``sum_r max(m[p,r], 0)`` of Eq. 19, in one product if the layer can, else of halves of operand and weight."""
-    total = layer.positive(u, weight, sign) if len(parts) == 2 else None
-    return sum_of([layer.apply(*part) for part in parts]) if total is None else total
 
 
 def _half(weight: Tensor, positive: bool) -> Tensor:
@@ -134,9 +134,13 @@ def _divided(mass: Tensor, total: Tensor, side: Tensor | None) -> tuple[Tensor, 
     return taken.div_(total.clamp_min_(TINY)), None if is_zero(rest) else rest
 
 
-def _messages(layer: Weighted, parts: list[tuple[Tensor, Tensor]], ratio: Tensor) -> Tensor:
-    """``A^T ratio`` times the operand, for each of its halves."""
-    return sum_of([layer.transpose(ratio, weight).mul_(half) for half, weight in parts])
+def _messages(layer: Weighted, parts: Iterable[tuple[Tensor, Tensor]], ratio: Tensor) -> Tensor:
+    """``A^T ratio`` times the operand, for each of its halves, whose weight is then freed."""
+
+    def message(half: Tensor, weight: Tensor) -> Tensor:
+        return layer.transpose(ratio, weight).mul_(half)
+
+    return sum_of(list(starmap(message, parts)))
 
 
 def sum_of(tensors: list[Tensor]) -> Tensor:
