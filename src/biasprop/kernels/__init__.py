@@ -36,7 +36,7 @@ def spread(
         layout: the stencil.
         u: operand, ``layout.operand``.
         slope: of the gate behind the stencil, of units ``layout.output``.
-        h: local bias of the layer, ``layout.output``.
+        h: local bias of the layer where it is open, ``layout.output``.
         beta: what to distribute, ``(J, *layout.output)``, for J targets: alpha is the same for all of them.
         settings: rule, memory budget, and whether compiled kernels may be used.
 

@@ -34,11 +34,15 @@ class Slope:
 
     def times(self, values: Tensor) -> Tensor:
         """``slope * values``, ``(J, *units)``; nothing comes through where it is closed, infinities neither."""
-        return self.opened(values if self.scale is None else self.scale * values)
+        return self.opened(self.scaled(values))
+
+    def scaled(self, values: Tensor) -> Tensor:
+        """``scale * values``, open or not; what broadcasts stays small."""
+        return values if self.scale is None else self.scale * values
 
     def write(self, values: Tensor, into: Tensor) -> None:
         """``slope * values``, ``units``, into memory that is there."""
-        scaled = values if self.scale is None else self.scale * values
+        scaled = self.scaled(values)
         if self.output is None:
             into.copy_(scaled)
         else:

@@ -25,6 +25,7 @@ def spread(
     channels, taps = layout.operand[2], inside.shape[1]
     padded = torch.cat([u, u.new_zeros(*u.shape[:3], 1)], 3).to(beta.dtype)
     received = beta.new_zeros(len(beta), *padded.shape)
+    h = slope.opened(h)
     steepness = slope.dense(u.new_ones(()), layout.output)
     weight = layout.weight.to(beta)
     nowhere = (inside == size).all(1)

@@ -84,7 +84,7 @@ class Components(LocalModel):
 
     def distribute(self, beta: Tensor, slope: Slope, h: Tensor | None, settings: Settings) -> Distributed:
         """Shared by the rule."""
-        h = beta.new_zeros(()) if h is None else h
+        h = beta.new_zeros(()) if h is None else slope.opened(h)
 
         def units(values: Tensor) -> Tensor:
             return values.detach().broadcast_to(self.shape).reshape(-1)

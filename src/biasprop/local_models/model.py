@@ -113,7 +113,7 @@ class LocalModel(ABC):
         Args:
             beta: ``(J, *shape)``.
             slope: of the gate behind the operation: the layer is ``W = slope * A``.
-            h: local bias of the layer, broadcastable to the output; None for 0.
+            h: local bias of the layer where it is open, broadcastable to the output; None for 0.
             settings: the rule, memory budget and kernels.
         """
 

@@ -35,7 +35,10 @@ class Step:
     gate: tuple["Step", ...] = ()
 
     def layer(self, choice: Choice) -> tuple[Slope, Tensor | None]:
-        """Slope ``c`` and local bias ``h = c * a + d`` of the layer ``y = c * A u + h``; None for an h of 0."""
+        """Slope ``c`` and local bias ``h = c * a + d`` of the layer ``y = c * A u + h``; None for an h of 0.
+
+        Of a ReLU, the last of a chain, h is what it would be if all units were open.
+        """
         slope, h = Slope(), self.local.intercept if choice.counts(self.node) else None
         for step in self.gate:
             assert isinstance(step.local, Diagonal)
@@ -43,7 +46,7 @@ class Step:
             if d is not None:
                 c, d = c.finite(), d.nan_to_num(0, 0, 0)
             slope = slope.before(c)
-            h = None if h is None else c.times(h)
+            h = None if h is None else c.scaled(h)
             if d is not None and choice.counts(step.node):
                 h = d if h is None else h + d
         return slope.each(lambda t: t.to(self.local.dtype)), None if h is None else h.to(self.local.dtype)
