@@ -54,7 +54,7 @@ def spread_components(m: Tensor, h: Tensor, support: Tensor, beta: Tensor, setti
     """The same for sums and products of a few tensors, element by element: ``alpha[i] * beta[j]``.
 
     Args:
-        m: components, ``(operands, units)``.
+        m: components, ``(operands, units)``; they are used up.
         h: local bias, ``(units,)``, or ``(1,)`` where it is the same everywhere.
         support: where the weights are not zero, ``(operands, units)``, or ``(operands, 1)``.
         beta: what to distribute, ``(J, units)``.

@@ -79,7 +79,7 @@ def _reach(weight: Tensor) -> tuple[Tensor, bool]:
 
 def spread_components(m: Tensor, h: Tensor, support: Tensor, beta: Tensor, settings: Settings) -> Tensor:
     """See `biasprop.kernels.spread_components`; float32 and float64 on the CPU and rules that have a form."""
-    out = m.new_empty(len(m), *beta.shape)
+    out = m.unsqueeze(1) if len(beta) == 1 and m.is_contiguous() else m.new_empty(len(m), *beta.shape)
     mode, scale, signed = _mode(settings.rule)
     m_, h_, support_, beta_, out_ = (_array(t) for t in (m, h, support, beta, out))
     with _threads():

@@ -11,7 +11,6 @@ from itertools import starmap
 import torch
 from torch import Tensor
 
-from .extremes import is_zero
 from .slope import Slope
 from .weighted import Weighted
 
@@ -130,8 +129,8 @@ def _divided(mass: Tensor, total: Tensor, side: Tensor | None) -> tuple[Tensor, 
     """
     taken = _where_positive(mass, total, TINY)
     taken = taken if side is None else _where_positive(taken, side)
-    rest = mass - taken
-    return taken.div_(total.clamp_min_(TINY)), None if is_zero(rest) else rest
+    rest = None if torch.equal(taken, mass) else mass - taken  # mostly equal, and new memory takes longest
+    return taken.div_(total.clamp_min_(TINY)), rest
 
 
 def _messages(layer: Weighted, parts: Iterable[tuple[Tensor, Tensor]], ratio: Tensor) -> Tensor:

@@ -36,6 +36,16 @@ class Slope:
         """``slope * values``, ``(J, *units)``; nothing comes through where it is closed, infinities neither."""
         return self.opened(self.scaled(values))
 
+    def overwrite(self, values: Tensor) -> Tensor:
+        """The same in place of the values, if they are numbers of their own in memory."""
+        if 0 in values.stride() or (self.scale is not None and self.scale.dtype != values.dtype):
+            return self.times(values)
+        if self.scale is not None:
+            values.mul_(self.scale)
+        if self.output is not None:
+            torch.ops.aten.threshold_backward.grad_input(values, self.output, 0, grad_input=values)
+        return values
+
     def scaled(self, values: Tensor) -> Tensor:
         """``scale * values``, open or not; what broadcasts stays small."""
         return values if self.scale is None else self.scale * values

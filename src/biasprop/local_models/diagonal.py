@@ -24,6 +24,7 @@ class Diagonal(LocalModel):
     """
 
     by_rule = False
+    passes = True
 
     def __init__(
         self,
@@ -48,6 +49,10 @@ class Diagonal(LocalModel):
     def gradient(self, g: Tensor) -> list[Tensor]:
         """``slope * g``; where nothing comes, as steep as it may be (the root of 0 below a clamp), nothing goes."""
         return [self._times(g).to(self.operand_dtype)]
+
+    def overwrite(self, g: Tensor) -> list[Tensor]:
+        """In place."""
+        return [self.slope.overwrite(g).to(self.operand_dtype)] if self.finite else self.gradient(g)
 
     def _times(self, g: Tensor) -> Tensor:
         product = self.slope.times(g)

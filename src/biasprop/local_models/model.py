@@ -45,7 +45,8 @@ class LocalModel(ABC):
         holds: whether the operands are kept here.
         cheap: whether making the output again takes next to nothing, and it is not kept here.
         joins: whether it adds up several tensors of the output's size.
-        fresh: whether gradients and betas of the operands are tensors that nobody else reads: they may be added to.
+        fresh: whether gradients and betas of the operands are tensors that nobody else reads: they may be written to.
+        passes: whether they are so if those of the output are.
         depends: which entries of each operand depend on the network's input (None: all); the others take no part.
     """
 
@@ -59,6 +60,7 @@ class LocalModel(ABC):
     cheap: bool = False
     joins: bool = False
     fresh: bool = False
+    passes: bool = False
 
     def __init__(self, output: Tensor) -> None:
         """Of an operation with this output."""
@@ -93,6 +95,10 @@ class LocalModel(ABC):
     @abstractmethod
     def gradient(self, g: Tensor) -> list[Tensor]:
         """``J^T g`` for each operand: ``(J, *shape)`` to ``(J, *operand)``."""
+
+    def overwrite(self, g: Tensor) -> list[Tensor]:
+        """The same of a gradient that nobody else reads: it may be written to."""
+        return self.gradient(g)
 
     def push(self, tangents: Sequence[Tensor | None]) -> Tensor:
         """``J t`` from a tangent for each operand (None: 0), at least one: the transpose of the gradient."""

@@ -16,6 +16,7 @@ class Routing(Linked):
     """Every unit copies one operand; beta moves with the index, unconditionally."""
 
     by_rule = False
+    passes = True
 
     def __init__(
         self,

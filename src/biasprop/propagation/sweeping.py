@@ -93,12 +93,19 @@ class _Carried:
 
     def join(self, other: "_Carried") -> None:
         """A tensor with several consumers adds up what each sends it; in place of what is fresh, which is used up."""
-        add = Tensor.add_ if other.fresh else torch.add
+        alike = self.open.keys() == other.open.keys() and (self.handed is None) == (other.handed is None)
+        self.fresh = alike or (self.fresh and other.fresh)  # sums are new
         for passed, (g, beta) in other.open.items():
             here = self.open.get(passed)
-            self.open[passed] = (g, beta) if here is None else (add(g, here[0]), add(beta, here[1]))
+            self.open[passed] = (g, beta) if here is None else (other.add(g, here[0]), other.add(beta, here[1]))
         if other.handed is not None:
-            self.handed = other.handed if self.handed is None else add(other.handed, self.handed)
+            self.handed = other.handed if self.handed is None else other.add(other.handed, self.handed)
+
+    def add(self, own: Tensor, *more: Tensor) -> Tensor:
+        """A tensor of these plus another, or plus a product; in place where nobody else reads it."""
+        if not self.fresh or 0 in own.stride():
+            return torch.addcmul(own, *more) if len(more) > 1 else own + more[0]
+        return own.addcmul_(*more) if len(more) > 1 else own.add_(*more)
 
 
 @torch.no_grad()
@@ -244,7 +251,7 @@ def _combine(passage: _Passage, step: Step, here: _Carried, choice: Choice) -> N
         source, amount = _source(step, g, passage.unattributed.shape[1])
         passage.enter(source.name, source.operation, source.amount)
         if taken:
-            here.open[passed] = (g, torch.addcmul(beta, g, h) if amount is None else amount.add_(beta))
+            here.open[passed] = (g, here.add(beta, g, h) if amount is None else amount.add_(beta))
         else:
             passage.withheld = passage.withheld + source.amount
 
@@ -271,12 +278,13 @@ def _shared(
                 passage.unattributed = passage.unattributed + left.unflatten(0, (-1, len(passage.unattributed))).sum(0)
             for found, share in zip(masses, received, strict=True):
                 found += share.split([len(mass) for mass in some]) if len(some) > 1 else [share]
-    pulled = [step.local.gradient(g) for g, _ in here.open.values()]
+    pull = step.local.overwrite if here.fresh else step.local.gradient
+    pulled = [pull(g) for g, _ in here.open.values()]
     return [
         _Carried(
             {passed: (pulled[i][k], found[i]) for i, passed in enumerate(here.open)},
             None if here.handed is None else found[-1],
-            step.local.fresh,
+            step.local.fresh or (step.local.passes and here.fresh),
         )
         for k, found in enumerate(masses)
     ]

@@ -80,7 +80,7 @@ def _components_of(
         h: local bias, ``(units,)``, or ``(1,)``: the same everywhere.
         support: where the weight is not zero, ``(operands, units)``, or ``(operands, 1)``.
         beta: ``(J, units)``, of J targets.
-        out: ``(operands, J, units)``.
+        out: ``(operands, J, units)``; of one target it may be ``m`` itself.
     """
     operands, targets, units = out.shape
     first, stop = block * TOGETHER, min(units, (block + 1) * TOGETHER)
