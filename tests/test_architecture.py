@@ -17,7 +17,7 @@ PACKAGE = ROOT / "src" / "biasprop"
 
 FLOORS = (
     ("errors", "version"),
-    ("extras", "files", "garbage", "processes", "progress"),
+    ("allocation", "extras", "files", "garbage", "processes", "progress"),
     ("graph", "rules", "results"),
     ("engines", "kernels", "loading", "metrics", "report"),
     ("local_models",),

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
+from ..allocation import keep_freed_memory
 from ..errors import BiaspropError, InputError
 from ..graph import ONE_AT_A_TIME, Graph, Node, Weights, capture, ids_of, looked_up
 from ..kernels import Settings
@@ -86,6 +87,7 @@ class Explainer:
             raise InputError(f"check must be 'always', 'once' or 'never', not {check!r}.")
         if not isinstance(memory_budget, int) or memory_budget < 1:
             raise InputError(f"memory_budget must be a positive number of bytes, not {memory_budget!r}.")
+        keep_freed_memory()
         self.model = model
         self.operations = dict(operations or {})
         self.modes = modes_of(linearization)

@@ -83,6 +83,7 @@ def _spread_halves(
             parts = list(parts)
             total = sum_of([layer.apply(*part) for part in parts])
         ratio, left = _divided(rest, slope.opened(total), side)
+        del total  # large tensors go as soon as they can
         received.append(_messages(layer, parts, ratio))
         if left is None:
             return sum_of(received), None
