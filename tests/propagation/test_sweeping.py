@@ -7,6 +7,7 @@ from torch import nn
 
 import biasprop
 from biasprop import SourceError
+from biasprop.propagation import sweeping
 
 SEVERAL = [3, "predicted", lambda y: y[:, 0] - y[:, 1], lambda y: y.softmax(1)[:, 2], [0, 1, 2]]
 
@@ -90,3 +91,45 @@ def test_hidden_cuts_named_twice_nested_or_unreached():
     assert explanation.at("1", "1").completeness_error.max() < 1e-12
     with pytest.raises(SourceError, match="only through another"):
         explanation.at("1", "3")
+
+
+class Shared(nn.Module):
+    """Tensors that several read: sums, gates, copies that repeat them; a layer that is used twice."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.again, self.norm = nn.Conv2d(2, 4, 3, padding=1), nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4)
+        self.head = nn.Linear(8, 5)
+
+    def forward(self, x):
+        y = self.norm(self.conv(x))
+        z = torch.relu(y) + y
+        z = torch.cat([self.again(self.again(z)), torch.relu(z)], 1)
+        top = z.amax((2, 3), keepdim=True).expand_as(z)
+        return self.head((torch.nn.functional.leaky_relu(z + top) * 0.5 + z).mean((2, 3)))
+
+
+@pytest.mark.parametrize("options", [{}, {"handover": "auto"}, {"handover": ["conv", "norm"]}, {"at": "conv"}])
+@pytest.mark.parametrize("rule", ["bias1", "bias3"])
+def test_writing_in_place_changes_nothing(rule, options, monkeypatch):
+    model, x = randomise(Shared()).double(), torch.randn(2, 2, 6, 6).double()
+    explainer = biasprop.explainer(model, x)
+    found = explainer(x, targets=[0, 1, 2], rule=rule, **options)
+    assert found.completeness_error.max() < 1e-12
+    monkeypatch.setattr(sweeping._Carried, "fresh", property(lambda self: False, lambda self, value: None))
+    new = explainer(x, targets=[0, 1, 2], rule=rule, **options)
+    for name in ("output", "attribution", "bias_attribution", "bias", "unattributed", "bypassed"):
+        torch.testing.assert_close(getattr(found, name), getattr(new, name), msg=name)
+
+
+def test_what_somebody_else_reads_is_not_fresh():
+    g, beta, other = torch.ones(1, 3), torch.ones(1, 3), torch.ones(1, 3)
+    shared = sweeping._Carried({frozenset(): (g, beta)})
+    own = sweeping._Carried({frozenset(): (other.clone(), other.clone())}, fresh=True)
+    shared.join(own)
+    assert shared.fresh
+    assert (g == 1).all()
+    mixed = sweeping._Carried({}, other.clone(), fresh=True)
+    mixed.join(sweeping._Carried({frozenset(): (g, beta)}))
+    assert not mixed.fresh
+    assert mixed.open[frozenset()][0] is g
