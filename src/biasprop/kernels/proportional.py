@@ -79,7 +79,7 @@ def _spread_halves(
             continue
         total = layer.positive(u, weight, sign) if len(some) == 2 else None
         parts: Iterable[tuple[Tensor, Tensor]] = ((half, _half(weight, positive)) for half, positive in some)
-        if total is None:
+        if total is None:  # the normaliser of Eq. 19, of products with halves
             parts = list(parts)
             total = sum_of([layer.apply(*part) for part in parts])
         ratio, left = _divided(rest, slope.opened(total), side)
