@@ -21,16 +21,19 @@ class Remade:
     Attributes:
         local: the operation.
         operands: what it reads.
-        joins: how many sums of tensors are made again on the way.
+        joins: how many sums of tensors are made again on the way, at most.
+        length: how many operations.
     """
 
     local: LocalModel
     operands: Sequence[Kept]
     joins: int = field(init=False)
+    length: int = field(init=False)
 
     def __post_init__(self) -> None:
-        before = [kept.joins for kept in self.operands if isinstance(kept, Remade)]
-        object.__setattr__(self, "joins", self.local.joins + max(before, default=0))
+        before = [kept for kept in self.operands if isinstance(kept, Remade)]
+        object.__setattr__(self, "joins", self.local.joins + max((one.joins for one in before), default=0))
+        object.__setattr__(self, "length", 1 + sum(one.length for one in before))
 
     @torch.no_grad()
     def __call__(self) -> Tensor:

@@ -21,6 +21,7 @@ from .tape import Step, Tape, fold
 __all__ = ["linearize"]
 
 JOINS = 1  # sums made again on the way to a tensor: of a residual stream, without end, all that came before
+LONGEST = 16  # operations, likewise: a norm takes five
 
 
 def linearize(
@@ -109,7 +110,7 @@ class _Recorder:
             local.keep(operands)
         if local.cheap and (local.holds or all(again)):
             made = Remade(local, operands)
-            if made.joins <= JOINS:
+            if made.joins <= JOINS and made.length <= LONGEST:
                 self.remade[node] = made
 
     def _linearised(self, node: Node, values: Mapping[Node, Any], operands: list[Node]) -> LocalModel | None:

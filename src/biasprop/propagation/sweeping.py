@@ -97,15 +97,17 @@ class _Carried:
         self.fresh = alike or (self.fresh and other.fresh)  # sums are new
         for passed, (g, beta) in other.open.items():
             here = self.open.get(passed)
-            self.open[passed] = (g, beta) if here is None else (other.add(g, here[0]), other.add(beta, here[1]))
+            self.open[passed] = (g, beta) if here is None else (other.plus(g, here[0]), other.plus(beta, here[1]))
         if other.handed is not None:
-            self.handed = other.handed if self.handed is None else other.add(other.handed, self.handed)
+            self.handed = other.handed if self.handed is None else other.plus(other.handed, self.handed)
 
-    def add(self, own: Tensor, *more: Tensor) -> Tensor:
-        """A tensor of these plus another, or plus a product; in place where nobody else reads it."""
-        if not self.fresh or 0 in own.stride():
-            return torch.addcmul(own, *more) if len(more) > 1 else own + more[0]
-        return own.addcmul_(*more) if len(more) > 1 else own.add_(*more)
+    def plus(self, own: Tensor, other: Tensor) -> Tensor:
+        """The sum of one of these tensors and another."""
+        return torch.add(own, other, out=self.room(own))
+
+    def room(self, own: Tensor) -> Tensor | None:
+        """Where the next value of one of these tensors may be written: in its place, if nobody else reads it."""
+        return own if self.fresh and 0 not in own.stride() else None
 
 
 @torch.no_grad()
@@ -251,7 +253,10 @@ def _combine(passage: _Passage, step: Step, here: _Carried, choice: Choice) -> N
         source, amount = _source(step, g, passage.unattributed.shape[1])
         passage.enter(source.name, source.operation, source.amount)
         if taken:
-            here.open[passed] = (g, here.add(beta, g, h) if amount is None else amount.add_(beta))
+            here.open[passed] = (
+                g,
+                torch.addcmul(beta, g, h, out=here.room(beta)) if amount is None else amount.add_(beta),
+            )
         else:
             passage.withheld = passage.withheld + source.amount
 
