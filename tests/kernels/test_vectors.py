@@ -10,41 +10,17 @@ from numba import from_dtype, njit
 from biasprop.kernels.cpu.vectors import (
     Lanes,
     bottom,
-    exp2,
-    exp2_within,
-    far,
     greater,
     greatest,
-    lanes,
     load,
     none,
     splat,
-    store,
     sum_of,
     turn,
     where,
 )
 
 PRECISION = {np.float32: 3e-7, np.float64: 4e-16}
-
-
-@njit(error_model="numpy")
-def each(x, out):
-    for k in range(len(x)):
-        out[k] = exp2(x[k])
-
-
-@njit(error_model="numpy")
-def together(x, out):
-    for k in range(0, len(x), lanes(x)):
-        store(out, (np.uintp(k),), exp2(load(x, (np.uintp(k),))))
-
-
-@njit(error_model="numpy")
-def within(x, out):
-    for k in range(0, len(x), lanes(x)):
-        values = load(x, (np.uintp(k),))
-        store(out, (np.uintp(k),), exp2_within(where(values, values, far(x))))
 
 
 @njit(error_model="numpy")
@@ -57,32 +33,6 @@ def folded(x, y):
 @njit
 def turned(source, into, i, k):
     turn(source, (np.uintp(i), np.uintp(k)), source.shape[1], into, (np.uintp(k), np.uintp(i)), into.shape[1])
-
-
-@pytest.mark.parametrize("dtype", PRECISION)
-@pytest.mark.parametrize("compute", [each, together, within])
-def test_powers_of_two_to_the_precision_of_their_type(compute, dtype):
-    x = np.concatenate([np.linspace(-120, 120, 4000), np.linspace(-1, 1, 4000)]).astype(dtype)
-    assert (x != 0).all()
-    out = np.empty_like(x)
-    compute(x, out)
-    expected = np.exp2(x.astype(np.longdouble))
-    assert (np.abs(out / expected - 1)).max() < PRECISION[dtype]
-
-
-@pytest.mark.parametrize("dtype", PRECISION)
-def test_powers_at_the_ends(dtype):
-    x = np.zeros(16, dtype)
-    x[:4] = 0, -np.inf, np.nan, -3000
-    out = np.empty_like(x)
-    for compute in (each, together):
-        compute(x, out)
-        assert out[0] == 1
-        assert 0 <= out[1] < 1e-37
-        assert np.isnan(out[2])
-        assert 0 <= out[3] < 1e-37
-    within(np.zeros(16, dtype), out)
-    assert (out == 0).all()
 
 
 @pytest.mark.parametrize("dtype", PRECISION)

@@ -4,7 +4,8 @@
 - `products`: the messages from shares and masses;
 - `rows`: windows and units as rows, and messages back to the operand;
 - `sums`: sums and products of a few tensors;
-- `vectors`: registers full of numbers, and what is computed with them; `parallel`: how loops are compiled.
+- `powers`: ``2 ** x``; `vectors`: registers full of numbers, and what else is computed with them;
+- `parallel`: how loops are compiled; `subnormals`: which numbers count as zero.
 """
 
 from .rows import scatter

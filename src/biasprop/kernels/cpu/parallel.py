@@ -8,6 +8,7 @@ import numpy as np
 from numba import njit, prange, types
 
 from ...garbage import uncollected
+from .subnormals import flush_subnormals, restore
 
 __all__ = ["called", "in_parallel", "inlined"]
 
@@ -52,7 +53,9 @@ class _ByAddress(types.WrapperAddressProtocol):  # type: ignore[misc]
 def _loop(piece: Any, count: Any, arguments: Any) -> None:
     """All pieces of work, one thread for some of them each."""
     for job in prange(count):
+        before = flush_subnormals()
         piece(np.intp(job), *arguments)
+        restore(before)
 
 
 def in_parallel(piece: Any, arguments: Sequence[Any]) -> Any:

@@ -16,15 +16,13 @@ import numpy as np
 from numba import from_dtype, njit, types
 
 from .parallel import called, in_parallel, inlined
+from .powers import exp2, exp2_of_product
 from .products import TILE, add
 from .rows import fetch, gather
 from .vectors import (
     LANES,
     U,
     bottom,
-    exp2,
-    exp2_within,
-    far,
     greater,
     greatest,
     lanes,
@@ -114,15 +112,15 @@ def _tops(weight: Any, before: Any, units: Any, head: Any, window: Any, i: Any, 
 
 
 @inlined
-def _share(m: Any, score: Any, shift: Any, absent: Any, nothing: Any) -> Any:
+def _share(m: Any, score: Any, shift: Any, u: Any, nothing: Any) -> Any:
     """Of a component; of one that is zero, nothing."""
     return where(m, exp2(m * score - shift), nothing)
 
 
 @inlined
-def _plain_share(m: Any, score: Any, shift: Any, absent: Any, nothing: Any) -> Any:
+def _plain_share(m: Any, score: Any, shift: Any, u: Any, nothing: Any) -> Any:
     """The same where there is no shift, scores are small, and a component is zero only where the operand is."""
-    return exp2_within(m * score + absent)
+    return exp2_of_product(m, score, u)
 
 
 @inlined
@@ -156,9 +154,9 @@ def _softmaxes_by(share_of: Any) -> Any:
         for j in range(0, window.shape[1], lanes(window)):
             k = U(j)
             u = load(window, (U(i), k))
-            m, absent = _components(weight, before, o, u, k), where(u, nothing, far(share))
-            v0, v1 = share_of(m[0], a[0], b[0], absent, nothing), share_of(m[1], a[1], b[1], absent, nothing)
-            v2, v3 = share_of(m[2], a[2], b[2], absent, nothing), share_of(m[3], a[3], b[3], absent, nothing)
+            m = _components(weight, before, o, u, k)
+            v0, v1 = share_of(m[0], a[0], b[0], u, nothing), share_of(m[1], a[1], b[1], u, nothing)
+            v2, v3 = share_of(m[2], a[2], b[2], u, nothing), share_of(m[3], a[3], b[3], u, nothing)
             store(share, (n0, k), v0)
             store(share, (n1, k), v1)
             store(share, (n2, k), v2)

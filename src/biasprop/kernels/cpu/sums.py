@@ -7,7 +7,7 @@ import numpy as np
 from numba import from_dtype, njit, types
 
 from .parallel import in_parallel
-from .vectors import exp2
+from .powers import exp2
 
 __all__ = ["POSITIVE", "SOFTMAX", "TOGETHER", "components"]
 

@@ -1,10 +1,11 @@
-"""What the CPU kernels compute with: a register full of numbers, and `exp2`.
+"""What the CPU kernels compute with: a register full of numbers.
 
 The loops of `stencils` say which vectors are held in registers and which are read: left to itself, LLVM would find
 vectors only along the innermost loop, test all rows for overlap first, and write each sum back to memory.
 
 Numba keeps what it has compiled until the file of a kernel changes, and looks at no other: after a change here, touch
-`stencils.py`, `rows.py` and `sums.py`; after one in `rows.py` or `products.py`, `stencils.py`.
+`stencils.py`, `rows.py` and `sums.py`; after one in `powers.py`, `stencils.py` and `sums.py`; after one in `rows.py` or
+`products.py`, `stencils.py`; after one in `subnormals.py`, `parallel.py`.
 """
 
 import operator
@@ -24,10 +25,9 @@ __all__ = [
     "Lanes",
     "U",
     "bottom",
-    "exp2",
-    "exp2_within",
-    "far",
+    "everywhere",
     "greater",
+    "greater_of",
     "greatest",
     "lanes",
     "load",
@@ -42,11 +42,6 @@ __all__ = [
 U = np.uintp  # of an index: a signed one may count from the end, and looking at that costs as much as a short row
 LANES = 16  # float32 of the widest registers: rows are filled up with zeros to a multiple
 FUSED = ("contract",)  # products and sums may be fused
-
-# exp2 on [-0.5, 0.5], highest power first: minimax, relative error 1e-7 (2e-7 with the rounding of its evaluation);
-# Taylor's series, the rest of which is below 1e-17.
-SINGLE = (1.3276472e-3, 9.6755413e-3, 5.5507133e-2, 2.4022120e-1, 6.9314697e-1, 1.0)
-DOUBLE = tuple(1 / float(np.prod(np.arange(1.0, n + 1))) for n in range(13, -1, -1))
 
 
 class Lanes(types.Type):  # type: ignore[misc]
@@ -119,7 +114,7 @@ def _constant(single: float, double: float, meaning: str) -> Any:
         of, number = Lanes(array.dtype), single if array.dtype == types.float32 else double
 
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            return _all(context.get_value_type(of), number)
+            return everywhere(context.get_value_type(of), number)
 
         return of(array), generate
 
@@ -129,7 +124,6 @@ def _constant(single: float, double: float, meaning: str) -> Any:
 
 none = _constant(0.0, 0.0, "zeros")
 bottom = _constant(-np.inf, -np.inf, "minus infinities")
-far = _constant(-127.0, -1023.0, "what `exp2_within` makes exactly 0 of")
 
 
 @intrinsic  # type: ignore[untyped-decorator]
@@ -188,7 +182,7 @@ def where(typing_context: Any, condition: Any, values: Any, otherwise: Any) -> A
     """The values where the condition is not zero."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.select(builder.fcmp_unordered("!=", args[0], _all(args[0].type, 0.0)), *args[1:])
+        return builder.select(builder.fcmp_unordered("!=", args[0], everywhere(args[0].type, 0.0)), *args[1:])
 
     return values(condition, values, otherwise), generate
 
@@ -196,7 +190,7 @@ def where(typing_context: Any, condition: Any, values: Any, otherwise: Any) -> A
 @intrinsic  # type: ignore[untyped-decorator]
 def greater(typing_context: Any, a: Any, b: Any) -> Any:
     """The greater of two, lane by lane."""
-    return a(a, b), lambda context, builder, signature, args: _greater(builder, *args)
+    return a(a, b), lambda context, builder, signature, args: greater_of(builder, *args)
 
 
 @intrinsic  # type: ignore[untyped-decorator]
@@ -214,51 +208,17 @@ def greatest(typing_context: Any, values: Any) -> Any:
     """The greatest of the lanes."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return _halved(builder, args[0], partial(_greater, builder))
+        return _halved(builder, args[0], partial(greater_of, builder))
 
     return values.dtype(values), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def exp2(typing_context: Any, x: Any) -> Any:
-    """``2 ** x`` of numbers or lanes, to the precision of their type, without a branch; where it is tiny, about 0."""
-
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        least = -126.0 if x in (types.float32, Lanes(types.float32)) else -1022.0
-        return _exp2(builder, _greater(builder, _all(args[0].type, least), args[0]))
-
-    return x(x), generate
-
-
-@intrinsic  # type: ignore[untyped-decorator]
-def exp2_within(typing_context: Any, x: Any) -> Any:
-    """The same of lanes that are known to have a power that is a normal number, or to be `far`."""
-    return x(x), lambda context, builder, signature, args: _exp2(builder, *args)
-
-
-def _exp2(builder: Any, x: Any) -> Any:
-    of = x.type
-    single = (of.element if isinstance(of, ir.VectorType) else of) == ir.FloatType()
-    bits, powers, whole = (23, SINGLE, ir.IntType(32)) if single else (52, DOUBLE, ir.IntType(64))
-    whole = ir.VectorType(whole, of.count) if isinstance(of, ir.VectorType) else whole
-    magic = _all(of, 1.5 * 2.0**bits)
-    rounded = builder.fadd(x, magic)  # the nearest whole number is then in the lowest bits
-    part = builder.fsub(x, builder.fsub(rounded, magic))
-    if not single:
-        part = builder.fmul(part, _all(of, float(np.log(2))))
-    power = _all(of, powers[0])
-    for factor in powers[1:]:
-        power = builder.fadd(builder.fmul(power, part, flags=FUSED), _all(of, factor), flags=FUSED)
-    exponent = builder.shl(builder.bitcast(rounded, whole), _all(whole, bits))
-    return builder.bitcast(builder.add(builder.bitcast(power, whole), exponent), of)
-
-
-def _all(of: Any, number: float) -> Any:
+def everywhere(of: Any, number: float) -> Any:
     """A constant, in every lane if it is of a vector's type."""
     return of([number] * of.count) if isinstance(of, ir.VectorType) else of(number)
 
 
-def _greater(builder: Any, a: Any, b: Any) -> Any:
+def greater_of(builder: Any, a: Any, b: Any) -> Any:
     """The second where one of them is NaN."""
     return builder.select(builder.fcmp_ordered(">", a, b), a, b)
 
