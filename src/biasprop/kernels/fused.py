@@ -21,6 +21,7 @@ __all__ = ["spread", "spread_components"]
 
 MESSAGES = 4 * 2**20  # bytes of messages at once: enough for all threads, and near the caches
 OPEN = 1e-20  # a unit without a bias has a score of about 0, one behind a closed gate of exactly 0
+BOUNDED = 16  # rows for which it is worth while to look for the largest weights first
 ROWS = 24  # for which a thread should use weights that it has fetched
 ONE_AT_A_TIME = threading.Lock()  # not every threading layer of Numba may be entered twice
 
@@ -40,7 +41,6 @@ def spread(
     width, owners, targets = layout.weight.shape[-1], batch * groups, len(beta)
     weight = layout.weight.reshape(-1, width).to(beta.dtype)
     rows = owners * positions
-    reach, plain = _reach(weight) if rows >= 16 else (weight.new_zeros(0), False)
     weight = F.pad(weight, (0, -width % cpu.LANES)) if width % cpu.LANES else weight
     wide = -(-width // cpu.WIDE) * cpu.WIDE
     pieces = max(1, min(8, outputs, 64 // rows))
@@ -52,7 +52,8 @@ def spread(
     room = u.new_empty(pieces * targets * min(step, rows) * wide)
     there = _array(received.view(targets, owners, channels, size))
     windows, shared = _array(layout.windows), layout.weight.shape[1] == 1
-    layer = (shared, plain, width, _array(u.reshape(owners, channels, size)), windows, _array(weight), _array(reach))
+    bounded = rows >= BOUNDED
+    layer = (shared, bounded, width, _array(u.reshape(owners, channels, size)), windows, _array(weight))
     units = (
         _array(score.reshape(1, owners, outputs, positions)),
         _array(beta.reshape(targets, owners, outputs, positions)),
@@ -69,12 +70,6 @@ def spread(
             messages(jobs * pieces, (jobs, *layer, *units, first, part))
             scatter(targets * owners * strips, (strips, part, windows, first, there))
     return received, None if not nowhere or is_zero(lost) else lost
-
-
-def _reach(weight: Tensor) -> tuple[Tensor, bool]:
-    """The largest weight of each unit, and whether no weight is 0."""
-    magnitude = weight.abs()
-    return magnitude.amax(1), magnitude.amin().item() > 0
 
 
 def spread_components(m: Tensor, h: Tensor, support: Tensor, beta: Tensor, settings: Settings) -> Tensor:

@@ -86,12 +86,27 @@ def _add_four(message: Any, j: Any, row: Any, factor: Any, share: Any, units: An
 
 
 @inlined
+def _add_two(message: Any, j: Any, row: Any, factor: Any, share: Any, units: Any, k: Any) -> None:
+    """The same for the targets ``j`` and ``j + 1``."""
+    j0, j1, row = U(j), U(j + 1), U(row)
+    a, b = _tile(message, (j0, row), k), _tile(message, (j1, row), k)
+    for i in range(units):
+        n = U(i)
+        values = _tile(share, (n,), k)
+        a, b = _plus(a, factor[j0, n], values), _plus(b, factor[j1, n], values)
+    _write(message, (j0, row), k, a)
+    _write(message, (j1, row), k, b)
+
+
+@inlined
 def add(message: Any, row: Any, factor: Any, share: Any, units: Any) -> None:
     """``message[j, row] += sum over the units of factor[j, unit] share[unit]`` for every target j."""
     targets = len(factor)
-    whole = targets // TILE * TILE
-    for k in range(0, message.shape[2] if whole else 0, TILE * lanes(message)):
+    whole, even = targets // TILE * TILE, targets // 2 * 2
+    for k in range(0, message.shape[2] if even else 0, TILE * lanes(message)):
         for j in range(0, whole, TILE):
             _add_four(message, j, row, factor, share, units, k)
-    for j in range(whole, targets):
-        _add_one(message, j, row, factor, share, units)
+        for j in range(whole, even, 2):
+            _add_two(message, j, row, factor, share, units, k)
+    if targets > even:
+        _add_one(message, even, row, factor, share, units)

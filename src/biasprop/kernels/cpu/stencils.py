@@ -56,13 +56,32 @@ def _shift(score: Any, bound: Any) -> Any:
     return shift if score != 0 and shift < FAR else np.float32(np.inf)
 
 
+@called
+def _reach(weight: Any, before: Any, units: Any, width: Any, reach: Any) -> Any:
+    """The largest weight of each unit; whether no weight is zero."""
+    zero, least = none(weight), bottom(weight)
+    whole, some = width // lanes(weight) * lanes(weight), False
+    for o in range(units):
+        most = zero
+        for k in range(0, whole, lanes(weight)):
+            value = load(weight, (U(before + o), U(k)))
+            size = greater(value, zero - value)
+            most, least = greater(size, most), greater(zero - size, least)
+        top = greatest(most)
+        for k in range(whole, width):
+            number = abs(weight[U(before + o), U(k)])
+            top, some = max(top, number), some or number == 0
+        reach[U(o)] = top
+    return greatest(least) < 0 and not some
+
+
 @inlined
-def _shifts(score: Any, r: Any, units: Any, size: Any, reach: Any, before: Any, shift: Any) -> None:
-    """The `_shift` of each unit: no score is above ``score * size * reach``. Without reach nothing is known."""
-    for o in range(units if len(reach) else 0):
+def _shifts(score: Any, r: Any, units: Any, size: Any, bounded: Any, reach: Any, shift: Any) -> None:
+    """The `_shift` of each unit: no score is above ``score * size * reach``, if that is known."""
+    for o in range(units if bounded else 0):
         a = score[U(r), U(0), U(o)]
-        shift[U(o)] = _shift(a, abs(a) * size * reach[U(before + o)])
-    for o in range(0 if len(reach) else units):
+        shift[U(o)] = _shift(a, abs(a) * size * reach[U(o)])
+    for o in range(0 if bounded else units):
         shift[U(o)] = np.inf
 
 
@@ -258,12 +277,11 @@ def _messages_of(
     job: Any,
     cuts: Any,
     shared: Any,
-    plain: Any,
+    bounded: Any,
     width: Any,
     u: Any,
     windows: Any,
     weight: Any,
-    reach: Any,
     score: Any,
     beta: Any,
     lost: Any,
@@ -276,13 +294,12 @@ def _messages_of(
         job: which piece.
         cuts: into how many pieces of work the rows are cut; of no influence on the result.
         shared: the positions share their weights.
-        plain: no weight is zero.
+        bounded: a bound of the scores is found from the weights; where it is not worth while for so few rows, the
+            greatest score of each unit is looked for.
         width: ``C * T``, the components of a unit; in ``weight`` the next multiple of `LANES`, ``W``.
         u: operand, ``(B * G, C, S)``.
         windows: ``(L, T)`` positions, -1 for none.
         weight: ``(G * (1 or L) * O, W)``.
-        reach: ``max_k |weight|``, ``(G * (1 or L) * O,)``; empty where it is not worth while for so few rows, and the
-            greatest score of each unit is looked for.
         score: times ``weight * u``: the score of a component, to the base 2, ``(1, B * G, O, L)``.
         beta: ``(J, B * G, O, L)``, of J targets; units with 0 are skipped.
         lost: like beta, zero; receives what no operand is wired to (empty where that is nothing).
@@ -302,7 +319,7 @@ def _messages_of(
     block = max(1, min(to - from_, BLOCK // wide))
     together = max(1, min(ROWS, NEAR // (block * targets)))
     mass, scores = np.empty((together, targets, block), weight.dtype), np.empty((together, 1, block), weight.dtype)
-    some, shift = np.empty(block, weight.dtype), np.empty(block, weight.dtype)
+    some, shift, reach = np.empty(block, weight.dtype), np.empty(block, weight.dtype), np.empty(block, weight.dtype)
     active = np.empty(block + TILE, np.int64)
     window = np.empty((stop - start, wide), weight.dtype)
     gather(u, windows, first + start, window)
@@ -313,6 +330,7 @@ def _messages_of(
                 message[j, i, k] = 0
     for o0 in range(from_, to, block):
         outs = min(block, to - o0)
+        known, plain = -1, False
         for i in range(stop - start):
             r = i % together
             if r == 0:
@@ -324,8 +342,9 @@ def _messages_of(
             position, owner = (first + start + i) % positions, (first + start + i) // positions
             group = owner % groups
             before = outputs * (group if shared else group * positions + position) + o0  # rows of weights
-            size = _greatest_magnitude(window, i)
-            _shifts(scores, r, outs, size, reach, before, shift)
+            if bounded and before != known:
+                known, plain = before, _reach(weight, before, outs, width, reach)
+            _shifts(scores, r, outs, _greatest_magnitude(window, i), bounded, reach, shift)
             for n in range(count, (count + TILE - 1) // TILE * TILE):  # the last one again, until the tile is full
                 active[n] = active[count - 1]
             for head in range(0, count, len(share)):
@@ -363,5 +382,5 @@ def _messages_of(
 def messages(dtype: np.dtype[Any]) -> Any:
     """`_messages_of`, for all pieces of work, ``cuts * len(out)``, compiled for float32 or float64."""
     whole, dims = types.intp, [types.Array(from_dtype(dtype), d, "C") for d in range(5)]
-    layer = (whole, types.boolean, types.boolean, whole, dims[3], types.Array(types.int32, 2, "C"), dims[2], dims[1])
+    layer = (whole, types.boolean, types.boolean, whole, dims[3], types.Array(types.int32, 2, "C"), dims[2])
     return in_parallel(_messages_of, (*layer, dims[4], dims[4], dims[4], whole, dims[4]))
