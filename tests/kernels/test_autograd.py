@@ -1,4 +1,4 @@
-"""Derivatives of copies take no values: what is copied may be freed."""
+"""Derivatives of one operation: those of copies take no values, and most are called without autograd's engine."""
 
 import pytest
 import torch
@@ -57,3 +57,39 @@ def test_what_copies_took_is_freed_and_their_derivative_stays(name, targets):
     torch.testing.assert_close(output, expected)
     assert leaf.shape == values.shape
     assert values.abs().sum() > 0
+
+
+ALONE = {
+    "view": lambda u, v: u.view(6, 4),
+    "cat": lambda u, v: torch.cat([v, u.detach(), u], 1),
+    "pad": lambda u, v: F.pad(u, (1, 2)),
+    "max pool": lambda u, v: F.max_pool2d(u, 2),
+    "stack": lambda u, v: torch.stack([u, v]),
+    "where": lambda u, v: torch.where(u > 0, u, v),
+}
+OTHERS = {
+    "one part of several": lambda u, v: u.split(2, 2)[1],
+    "several steps": lambda u, v: u.transpose(0, 2).reshape(12, 2),
+    "broadcast": lambda u, v: torch.ones(5, 2, 3, 4, dtype=u.dtype) * u,
+    "twice": lambda u, v: torch.cat([u, u], 1),
+    "nothing": lambda u, v: v.clone(),
+    "python": lambda u, v: Python.apply(u),
+}
+
+
+@pytest.mark.parametrize("name", [*ALONE, *OTHERS])
+def test_what_leads_to_its_operands_at_once_is_called_and_the_rest_goes_through_autograd(name, monkeypatch):
+    torch.manual_seed(0)
+    operands = [torch.randn(2, 3, 4, dtype=torch.float64, requires_grad=True) for _ in range(2)]
+    output = (ALONE | OTHERS)[name](*operands)
+    g = torch.randn(1, *output.shape, dtype=torch.float64)
+    used = [u for u in operands if name in ("cat", "stack", "where") or u is operands[0]]
+    expected = torch.autograd.grad(output, used, g[0], retain_graph=True, allow_unused=True)
+    calls, engine = [], torch.autograd.grad
+    monkeypatch.setattr(torch.autograd, "grad", lambda *args, **kwargs: calls.append(1) or engine(*args, **kwargs))
+    for _ in range(2):  # what it keeps is kept
+        found = pull_back(output, used, g)
+        assert bool(calls) == (name in OTHERS)
+        for one, right in zip(found, expected, strict=True):
+            assert not one.requires_grad
+            torch.testing.assert_close(one[0], torch.zeros_like(one[0]) if right is None else right)

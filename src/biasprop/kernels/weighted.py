@@ -172,8 +172,9 @@ class Convolution(Weighted):
             pulled = TRANSPOSE[dims](
                 all_examples, weight, None, self.stride, self.padding, spare, self.groups, self.dilation
             )
-        for i, size in enumerate(sizes):  # what was padded behind more than in front, or is never read
-            pulled = pulled.narrow(2 + i, 0, size)
+        if pulled.shape[2:] != sizes:  # what was padded behind more than in front, or is never read
+            for i, size in enumerate(sizes):
+                pulled = pulled.narrow(2 + i, 0, size)
         return pulled.reshape(len(g), *self.operand)
 
     def by_row(self, scale: Tensor) -> Tensor | None:
