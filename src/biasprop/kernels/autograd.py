@@ -50,9 +50,10 @@ def pull_back(output: Tensor | GradientEdge, operands: Sequence[Tensor], cotange
         For each operand ``(J, *operand)``.
     """
     if len(cotangents) == 1 and not cotangents.requires_grad:
-        pulled = _through_one(output.node if isinstance(output, GradientEdge) else output.grad_fn, operands, cotangents)
-        if pulled is not None:
-            return pulled
+        step = output.node if isinstance(output, GradientEdge) else output.grad_fn
+        at_once = _through_one(step, operands, cotangents)
+        if at_once is not None:
+            return at_once
     batched = len(cotangents) > 1
     pulled = torch.autograd.grad(
         output,
