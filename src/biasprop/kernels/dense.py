@@ -13,12 +13,51 @@ from torch import Tensor
 
 from .weighted import CACHED, Rows, Weighted
 
-__all__ = ["Dense"]
+__all__ = ["Cancelled", "Dense"]
 
 LARGE = 2**25  # multiplications: smaller products take no longer than looking at what comes
 SAMPLE = 64  # rows or units, which mostly show that something comes to most of the others
 FEW = 256  # at most one unit in so many is added up component by component
 FAR = 16  # a unit may have cancelled to a part of its components as small as this
+
+
+@dataclass(frozen=True, eq=False)
+class Cancelled:
+    """Units whose positive and negative components nearly cancel: what is added up in both ways is lost to rounding.
+
+    Attributes:
+        rows: of each, ``(C,)``.
+        units: in that row, ``(C,)``.
+        u: operand, ``(R, K)``.
+        weight: with the sign of the slope, ``(O, K)``.
+    """
+
+    rows: Tensor
+    units: Tensor
+    u: Tensor
+    weight: Tensor
+
+    def _positive(self, step: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Their positive components, ``(C, K)``, for some of them at a time."""
+        for rows, units in zip(self.rows.split(step), self.units.split(step), strict=True):
+            yield rows, units, self.u[rows].mul_(self.weight[units]).clamp_min_(0)
+
+    def _step(self, targets: int = 1) -> int:
+        return max(1, CACHED // (8 * targets * self.u.shape[1]))
+
+    def add_up(self, total: Tensor) -> None:
+        """The sum of the positive components of each, into its place in ``(R, O)``."""
+        for rows, units, positive in self._positive(self._step()):
+            total[rows, units] = positive.sum(1)
+
+    def take(self, ratio: Tensor) -> Tensor:
+        """The messages of these units, ``(J, *, K)``; nothing of their ``ratio``, ``(J, *, O)``, is left to the others."""
+        by_row = ratio.view(ratio.shape[0], -1, ratio.shape[-1])
+        received = ratio.new_zeros(ratio.shape[0], *self.u.shape)
+        for rows, units, positive in self._positive(self._step(ratio.shape[0])):
+            received.index_add_(1, rows, by_row[:, rows, units].unsqueeze(-1) * positive)
+            by_row[:, rows, units] = 0
+        return received.view(*ratio.shape[:-1], -1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,17 +92,22 @@ class Dense(Weighted):
 
     def transpose(self, g: Tensor, weight: Tensor) -> Tensor:
         """One matrix product for all targets."""
-        targets, matrix = g.shape[0], g.reshape(-1, weight.shape[0])
+        return (g.reshape(-1, weight.shape[0]) @ weight).reshape(g.shape[0], *self.operand)
+
+    def gradient(self, g: Tensor) -> Tensor:
+        """One of fewer rows and units, if nothing comes to the others."""
+        matrix = g.reshape(-1, self.weight.shape[0])
         busy = self._busy(matrix[None]) if self._is_large(matrix) else None
         if busy is None:
-            pulled = matrix @ weight
-        else:
-            rows, units = busy
-            pulled = matrix.new_zeros(matrix.shape[0], weight.shape[1])
-            pulled[rows] = matrix[rows, units] @ weight[units]
-        return pulled.reshape(targets, *self.operand)
+            return self.transpose(g, self.weight)
+        rows, units = busy
+        pulled = matrix.new_zeros(matrix.shape[0], self.weight.shape[1])
+        pulled[rows] = matrix[rows, units] @ self.weight[units]
+        return pulled.reshape(g.shape[0], *self.operand)
 
-    def positive(self, u: Tensor, weight: Tensor, sign: Tensor | float) -> Tensor | None:
+    def positive(
+        self, u: Tensor, weight: Tensor, magnitude: Tensor, sign: Tensor | float
+    ) -> tuple[Tensor, Cancelled | None] | None:
         """The normaliser of Eq. 19, ``sum_r max(m[p,r], 0) = (A u + |A| |u|) / 2``: one product, where halves take two.
 
         Where little is left of that sum, components are added up one by one.
@@ -71,26 +115,25 @@ class Dense(Weighted):
         Args:
             u: operand, ``(*, K)``.
             weight: with the sign of the slope, ``(O, K)``.
-            sign: that sign, broadcastable to the output.
+            magnitude: of the weight.
+            sign: that of the slope, broadcastable to the output.
 
         Returns:
-            ``(*, O)``; None where little is left of many sums, or ``A u`` is not known.
+            ``(*, O)``, and the units that were added up one by one; None where these are many.
         """
-        if self.product is None:
-            return None
+        assert self.product is not None
         product = self.product if isinstance(sign, float) and sign == 1 else self.product * sign
-        size = self.apply(u.abs(), weight.abs())
+        size = self.apply(u.abs(), magnitude)
         total = torch.add(product, size).div_(2)
         doubt = torch.sub(size, total, alpha=FAR)
-        if doubt.numel() and doubt.amax().item() > -self.removed:
-            total, u = total.view(-1, weight.shape[0]), u.reshape(-1, weight.shape[1])
-            rows, units = (doubt.view_as(total) > -self.removed).nonzero(as_tuple=True)
-            if rows.shape[0] * FEW > total.numel():
-                return None
-            step = max(1, CACHED // (8 * u.shape[1]))
-            for r, p in zip(rows.split(step), units.split(step), strict=True):
-                total[r, p] = u[r].mul_(weight[p]).clamp_min_(0).sum(1)
-        return total.view(self.output)
+        if not doubt.numel() or doubt.amax().item() <= -self.removed:
+            return total, None
+        units = (doubt > -self.removed).view(-1, weight.shape[0]).nonzero(as_tuple=True)
+        if units[0].shape[0] * FEW > total.numel():
+            return None
+        cancelled = Cancelled(*units, u.reshape(-1, weight.shape[1]), weight)
+        cancelled.add_up(total.view(-1, weight.shape[0]))
+        return total, cancelled
 
     def by_row(self, scale: Tensor) -> Tensor | None:
         """One row of the weight for each output."""
@@ -123,6 +166,9 @@ class Dense(Weighted):
 
     def _busy(self, masses: Tensor) -> tuple[Rows, slice] | None:
         """Rows and units of ``(J, rows, units)`` that are not 0 for any target; None where these are most."""
+        some = masses[:, :: max(1, masses.shape[1] // SAMPLE), :: max(1, masses.shape[2] // SAMPLE)]
+        if 2 * some.count_nonzero().item() > some.numel():  # most rows and most units have one of them
+            return None
         rows, units = _not_empty(masses, 1), _not_empty(masses, 2)
         if rows is None and units is None:
             return None

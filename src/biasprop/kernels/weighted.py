@@ -46,6 +46,10 @@ class Weighted(ABC):
     def transpose(self, g: Tensor, weight: Tensor) -> Tensor:
         """``A^T g`` for each of J targets, ``(J, *output)`` to ``(J, *operand)``."""
 
+    def gradient(self, g: Tensor) -> Tensor:
+        """The same with the layer's weight."""
+        return self.transpose(g, self.weight)
+
     def by_row(self, scale: Tensor) -> Tensor | None:
         """The factor for the weight that is as good as ``scale`` for the output; None where there is none."""
         return None
@@ -53,10 +57,6 @@ class Weighted(ABC):
     def knowing(self, output: Tensor, intercept: Tensor | None) -> "Weighted":
         """The layer when its output is known."""
         return self
-
-    def positive(self, u: Tensor, weight: Tensor, sign: Tensor | float) -> Tensor | None:
-        """The sum of the positive components of each unit, if that takes less than products with halves do."""
-        return None
 
     def has(self, weight: Tensor, positive: bool) -> bool:
         """Whether some of the weight is positive, or negative; True where asking takes long."""

@@ -75,7 +75,7 @@ class Stencil(LocalModel):
 
     def gradient(self, g: Tensor) -> list[Tensor]:
         """``A^T g``."""
-        return [self.weighted.transpose(g, self.weighted.weight)]
+        return [self.weighted.gradient(g)]
 
     def push(self, tangents: Sequence[Tensor | None]) -> Tensor:
         """``A t``."""
