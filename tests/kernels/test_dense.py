@@ -118,7 +118,7 @@ def test_a_normaliser_of_a_known_product_is_exact_where_it_cancels(bias, sign, l
     layer = layer_of(u, weight, bias * torch.randn(OUT))[1]
     exact, slope = weight.double(), Slope(torch.tensor(float(sign)))
     whole = (u.double().unsqueeze(-2) * exact * sign).clamp_min(0).sum(-1)
-    found = layer.positive(u, weight * sign, weight.abs(), float(sign))
+    found = layer.positive(u, u.abs() / 2, weight * sign, weight.abs(), float(sign))
     if lopsided == OUT or bias == 1e5:  # too many: by halves
         assert found is None
     else:

@@ -106,7 +106,7 @@ class Dense(Weighted):
         return pulled.reshape(g.shape[0], *self.operand)
 
     def positive(
-        self, u: Tensor, weight: Tensor, magnitude: Tensor, sign: Tensor | float
+        self, u: Tensor, size: Tensor, weight: Tensor, magnitude: Tensor, sign: Tensor | float
     ) -> tuple[Tensor, Cancelled | None] | None:
         """The normaliser of Eq. 19, ``sum_r max(m[p,r], 0) = (A u + |A| |u|) / 2``: one product, where halves take two.
 
@@ -114,8 +114,9 @@ class Dense(Weighted):
 
         Args:
             u: operand, ``(*, K)``.
+            size: ``|u| / 2``.
             weight: with the sign of the slope, ``(O, K)``.
-            magnitude: of the weight.
+            magnitude: ``|A|``.
             sign: that of the slope, broadcastable to the output.
 
         Returns:
@@ -123,12 +124,12 @@ class Dense(Weighted):
         """
         assert self.product is not None
         product = self.product if isinstance(sign, float) and sign == 1 else self.product * sign
-        size = self.apply(u.abs(), magnitude)
-        total = torch.add(product, size).div_(2)
-        doubt = torch.sub(size, total, alpha=FAR)
-        if not doubt.numel() or doubt.amax().item() <= -self.removed:
+        half = self.apply(size, magnitude)
+        total = torch.add(half, product, alpha=0.5)
+        doubt = half.sub_(total, alpha=FAR / 2)
+        if not doubt.numel() or doubt.amax().item() <= -self.removed / 2:
             return total, None
-        units = (doubt > -self.removed).view(-1, weight.shape[0]).nonzero(as_tuple=True)
+        units = (doubt > -self.removed / 2).view(-1, weight.shape[0]).nonzero(as_tuple=True)
         if units[0].shape[0] * FEW > total.numel():
             return None
         cancelled = Cancelled(*units, u.reshape(-1, weight.shape[1]), weight)

@@ -106,7 +106,7 @@ def _spread_piece(layer: Weighted, operand: _Operand, slope: Slope, rest: Tensor
         positive = _by_magnitude(layer, operand, weight, sign) or _by_halves(layer, operand, weight)
         if positive is None:
             continue
-        ratio, left = _divided(rest, slope.opened(positive.total), side)
+        ratio, left = _divided(rest, positive.total, slope, side)
         received.append(_messages(layer, positive.parts, ratio, positive.cancelled))
         if left is None:
             return sum_of(received), None
@@ -148,10 +148,10 @@ def _by_magnitude(layer: Weighted, operand: _Operand, weight: Tensor, sign: Tens
     if not isinstance(layer, Dense) or layer.product is None or len(operand.signs) < 2:
         return None
     magnitude = weight.abs()
-    found = layer.positive(operand.u, weight, magnitude, sign)
+    signed, size = operand.mean
+    found = layer.positive(operand.u, size, weight, magnitude, sign)
     if found is None:
         return None
-    signed, size = operand.mean
     return _Positive(found[0], [(signed, weight), (size, magnitude)], found[1])
 
 
@@ -173,7 +173,7 @@ def spread_equally(layer: Weighted, u: Tensor, slope: Slope, beta: Tensor) -> tu
     for level, (counted, weight) in enumerate(levels):
         total = layer.apply(counted, weight)
         side = slope.scale.abs() if level == 0 and slope.scale is not None else None
-        ratio, left = _divided(rest, slope.opened(total) if level == 0 else total, side)
+        ratio, left = _divided(rest, total, slope if level == 0 else Slope(), side)
         received += _messages(layer, [(counted, weight)], ratio)
         if left is None:
             return received, None
@@ -181,11 +181,14 @@ def spread_equally(layer: Weighted, u: Tensor, slope: Slope, beta: Tensor) -> tu
     return received, rest
 
 
-def _divided(mass: Tensor, total: Tensor, side: Tensor | None) -> tuple[Tensor, Tensor | None]:
-    """``mass / total`` where there is a total and the ``side`` is positive; the mass that is left, or None.
+def _divided(mass: Tensor, total: Tensor, slope: Slope, side: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    """``mass / total`` where there is a total, open, and the ``side`` is positive; the mass that is left, or None.
 
     The total is used up.
     """
+    if slope.output is None and side is None and total.numel() and total.amin().item() > TINY:
+        return mass / total, None
+    total = slope.opened(total)
     taken = _where_positive(mass, total, TINY)
     taken = taken if side is None else _where_positive(taken, side)
     rest = None if torch.equal(taken, mass) else mass - taken  # mostly equal, and new memory takes longest
@@ -196,11 +199,15 @@ def _messages(
     layer: Weighted, parts: Sequence[tuple[Tensor, Tensor]], ratio: Tensor, cancelled: Cancelled | None = None
 ) -> Tensor:
     """``A^T ratio`` times the operand, summed over the parts of both; of units that cancel component by component."""
-    received = []
+    received = None
     if cancelled is not None:
         ratio = ratio.contiguous()
-        received.append(cancelled.take(ratio))
-    return sum_of([layer.transpose(ratio, weight).mul_(part) for part, weight in parts] + received)
+        received = cancelled.take(ratio)
+    for part, weight in parts:
+        pulled = layer.transpose(ratio, weight)
+        received = pulled.mul_(part) if received is None else received.addcmul_(pulled, part)
+    assert received is not None
+    return received
 
 
 def sum_of(tensors: list[Tensor]) -> Tensor:

@@ -28,9 +28,11 @@ def along_chord(phi: Callable[..., Tensor], u: Tensor, *args: Any, **kwargs: Any
 
 def slope_of_chord(phi: Callable[..., Tensor], u: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     """``(phi(u) - phi(0)) / u``; ``phi'(0)`` at 0."""
-    at_zero = value_at_zero(phi, u, *args, **kwargs)
-    exact = u.double() if at_zero.any() else u  # differences cancel
-    rise = phi(exact, *args, **kwargs) - value_at_zero(phi, exact, *args, **kwargs)
+    if value_at_zero(phi, u, *args, **kwargs).any():
+        exact = u.double()  # differences cancel
+        rise = phi(exact, *args, **kwargs) - value_at_zero(phi, exact, *args, **kwargs)
+    else:
+        exact, rise = u, phi(u, *args, **kwargs)
     size = exact.abs()
     if size.numel() and bool(size.amin() >= NEAR):  # choosing between entries takes longer than all of the rest
         slope = rise / exact
@@ -48,9 +50,14 @@ def _slope_at_zero(phi: Callable[..., Tensor], u: Tensor, *args: Any, **kwargs: 
 
 def half_product(u: Tensor, v: Tensor) -> Tensor:
     """``u v`` with half of its Jacobian, of which ``J (u, v) = u v``."""
-    return (u * v.detach() + u.detach() * v) / 2
+    return _half(u * v)
 
 
 def half_matmul(u: Tensor, v: Tensor) -> Tensor:
     """``u @ v`` with half of its Jacobian."""
-    return (u @ v.detach() + u.detach() @ v) / 2
+    return _half(u @ v)
+
+
+def _half(values: Tensor) -> Tensor:
+    """The values with half of their derivative."""
+    return (values + values.detach()) / 2
