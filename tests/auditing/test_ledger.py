@@ -106,6 +106,8 @@ def test_a_state_of_other_data_or_other_weights_is_refused(tmp_path):
         biasprop.audit(model, batches(x, labels), state=state)
 
 
+KILLS = int(os.environ.get("BIASPROP_KILLS", "10"))
+
 SLOWLY = """
 import sys, time
 import torch
@@ -138,14 +140,13 @@ def child(state):
 
 @pytest.mark.skipif(os.name != "posix", reason="kill -9")
 @pytest.mark.slow
-@pytest.mark.parametrize("kills", [25])
-def test_killed_at_any_moment_it_loses_and_repeats_nothing(tmp_path, kills):
-    state, drawn, done = tmp_path / "state.safetensors", random.Random(kills), 0
+def test_killed_at_any_moment_it_loses_and_repeats_nothing(tmp_path):
+    state, drawn, done = tmp_path / "state.safetensors", random.Random(KILLS), 0
     torch.manual_seed(0)
     model, (x, labels) = classifier(), examples(60)
-    for _ in range(kills):
+    for _ in range(KILLS):
         process = child(state)
-        time.sleep(drawn.uniform(0, 1.0 / kills))
+        time.sleep(drawn.uniform(0, 1.0 / KILLS))
         kill(process)
         before, done = done, len(read_tensors(state, FORMAT)[1]["labels"]) if state.exists() else 0
         assert before <= done <= 60

@@ -66,11 +66,11 @@ print(biasprop.attribute(rows, images_net(), folder / "rows", engine="ray", prog
 print(biasprop.attribute(rows, images_net(), folder / "rows", engine="ray", progress=False))
 
 try:
-    biasprop.attribute(digits, images_net(), folder / "wrong", target=99, engine="ray", progress=False)
+    biasprop.attribute(digits, images_net(), folder / "wrong", target=99, engine="ray", workers=1, progress=False)
 except biasprop.BiaspropError as error:
     print(type(error).__name__, error)
 try:
-    biasprop.attribute(digits, images_net(), folder / "strict", strict=True, engine="ray", progress=False)
+    biasprop.attribute(digits, images_net(), folder / "strict", strict=True, engine="ray", workers=1, progress=False)
 except biasprop.BiaspropError as error:
     print(type(error).__name__, error)
 try:

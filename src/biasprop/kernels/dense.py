@@ -51,7 +51,7 @@ class Cancelled:
             total[rows, units] = positive.sum(1)
 
     def take(self, ratio: Tensor) -> Tensor:
-        """The messages of these units, ``(J, *, K)``; nothing of their ``ratio``, ``(J, *, O)``, is left to the others."""
+        """The messages of these units, ``(J, *, K)``; none of their ``ratio``, ``(J, *, O)``, is left to the others."""
         by_row = ratio.view(ratio.shape[0], -1, ratio.shape[-1])
         received = ratio.new_zeros(ratio.shape[0], *self.u.shape)
         for rows, units, positive in self._positive(self._step(ratio.shape[0])):
