@@ -129,10 +129,10 @@ class Dense(Weighted):
         doubt = half.sub_(total, alpha=FAR / 2)
         if not doubt.numel() or doubt.amax().item() <= -self.removed / 2:
             return total, None
-        units = (doubt > -self.removed / 2).view(-1, weight.shape[0]).nonzero(as_tuple=True)
-        if units[0].shape[0] * FEW > total.numel():
+        rows, units = (doubt > -self.removed / 2).view(-1, weight.shape[0]).nonzero(as_tuple=True)
+        if rows.shape[0] * FEW > total.numel():
             return None
-        cancelled = Cancelled(*units, u.reshape(-1, weight.shape[1]), weight)
+        cancelled = Cancelled(rows, units, u.reshape(-1, weight.shape[1]), weight)
         cancelled.add_up(total.view(-1, weight.shape[0]))
         return total, cancelled
 
