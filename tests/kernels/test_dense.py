@@ -109,9 +109,10 @@ def test_a_sample_does_not_decide_what_is_empty(monkeypatch):
 @pytest.mark.parametrize("bias", [0.0, 1.0, 1e5])
 @pytest.mark.parametrize("sign", [1, -1])
 @pytest.mark.parametrize("lopsided", [0, 1, OUT])
-def test_a_normaliser_of_a_known_product_is_exact_where_it_cancels(bias, sign, lopsided, monkeypatch):
+@pytest.mark.parametrize("targets", [1, 3])
+def test_a_known_product_gives_exact_shares_where_it_cancels(bias, sign, lopsided, targets, monkeypatch):
     monkeypatch.setattr(dense, "FEW", 8)
-    u, weight, beta = problem(1, dtype=torch.float32)
+    u, weight, beta = problem(1, targets, dtype=torch.float32)
     # The first row's components are nearly all of one sign, in some units: hardly anything is left of the sum.
     weight[:lopsided] = -sign * weight[:lopsided].abs() * u[0, 0].sign()
     weight[:lopsided, 0] *= -1e-4
@@ -122,10 +123,25 @@ def test_a_normaliser_of_a_known_product_is_exact_where_it_cancels(bias, sign, l
     if lopsided == OUT or bias == 1e5:  # too many: by halves
         assert found is None
     else:
-        torch.testing.assert_close(found[0].double(), whole, rtol=3e-6, atol=0)
+        total, cancelled = found
+        torch.testing.assert_close(total.double(), whole, rtol=3e-6, atol=0)
+        assert (cancelled is None) == (lopsided == 0)
     received = spread(layer, u, slope, beta)
     expected = reference(u.double(), exact, slope.each(torch.Tensor.double), beta.double())
     torch.testing.assert_close(received.double(), expected, rtol=1e-4, atol=2e-6)
+
+
+def test_what_cancels_is_added_up_a_few_at_a_time(monkeypatch):
+    u, weight, beta = problem(1, 3, dtype=torch.float32)
+    weight[:4] = -weight[:4].abs() * u[0, 0].sign()
+    weight[:4, 0] *= -1e-4
+    layer = layer_of(u, weight)[1]
+    monkeypatch.setattr(dense, "FEW", 8)
+    whole = spread(layer, u, Slope(), beta)
+    monkeypatch.setattr(dense, "CACHED", 1)  # one unit
+    torch.testing.assert_close(spread(layer, u, Slope(), beta), whole)
+    monkeypatch.setattr(dense, "FEW", 2**20)  # none: all by halves
+    torch.testing.assert_close(spread(layer, u, Slope(), beta), whole)
 
 
 def test_a_known_product_saves_one(monkeypatch):
@@ -136,3 +152,11 @@ def test_a_known_product_saves_one(monkeypatch):
         products.clear()
         spread_positive(layer, u, Slope(), beta)
         assert len(products) == count
+
+
+def test_where_most_is_busy_one_look_is_enough(monkeypatch):
+    u, weight, beta = problem(0)
+    layer, _ = layer_of(u, weight)
+    monkeypatch.setattr(dense, "_not_empty", lambda *_: pytest.fail("looked again"))
+    assert layer.busy(beta) is None
+    torch.testing.assert_close(layer.gradient(beta), beta @ weight)
