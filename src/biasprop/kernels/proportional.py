@@ -5,7 +5,6 @@ normaliser of Eq. 19 and the messages are products with one half of the weights.
 it is the other two halves. Where the rule is 0/0, the equal shares are products with zeros and ones.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -15,7 +14,7 @@ from torch import Tensor
 
 from .dense import Cancelled, Dense
 from .slope import Slope
-from .weighted import Weighted
+from .weighted import Parts, Weighted
 
 __all__ = ["spread_equally", "spread_positive"]
 
@@ -126,7 +125,7 @@ class _Positive(NamedTuple):
     """
 
     total: Tensor
-    parts: list[tuple[Tensor, Tensor]]
+    parts: Parts
     cancelled: Cancelled | None = None
 
 
@@ -137,7 +136,10 @@ def _by_halves(layer: Weighted, operand: _Operand, weight: Tensor) -> _Positive 
         for half, positive in zip(operand.halves, operand.signs, strict=True)
         if layer.has(weight, positive)
     ]
-    return _Positive(sum_of([layer.apply(*part) for part in parts]), parts) if parts else None
+    if not parts:
+        return None
+    parts = layer.side_by_side(parts)
+    return _Positive(sum_of([layer.apply(*part) for part in parts]), parts)
 
 
 def _by_magnitude(layer: Weighted, operand: _Operand, weight: Tensor, sign: Tensor | float) -> _Positive | None:
@@ -195,9 +197,7 @@ def _divided(mass: Tensor, total: Tensor, slope: Slope, side: Tensor | None) -> 
     return taken.div_(total.clamp_min_(TINY)), rest
 
 
-def _messages(
-    layer: Weighted, parts: Sequence[tuple[Tensor, Tensor]], ratio: Tensor, cancelled: Cancelled | None = None
-) -> Tensor:
+def _messages(layer: Weighted, parts: Parts, ratio: Tensor, cancelled: Cancelled | None = None) -> Tensor:
     """``A^T ratio`` times the operand, summed over the parts of both; of units that cancel component by component."""
     received = None
     if cancelled is not None:
@@ -207,7 +207,7 @@ def _messages(
         pulled = layer.transpose(ratio, weight)
         received = pulled.mul_(part) if received is None else received.addcmul_(pulled, part)
     assert received is not None
-    return received
+    return layer.folded(received)
 
 
 def sum_of(tensors: list[Tensor]) -> Tensor:

@@ -14,10 +14,13 @@ from torch.autograd.graph import get_gradient_edge
 
 from .autograd import pull_back
 
-__all__ = ["Convolution", "Product", "Resampling", "Rows", "Weighted"]
+__all__ = ["Convolution", "Parts", "Product", "Resampling", "Rows", "Weighted"]
 
 Rows = Tensor | slice
 """Indices of rows, or all of them."""
+
+Parts = list[tuple[Tensor, Tensor]]
+"""Operands and weights, whose products are added up."""
 
 CACHED = 8 * 2**20  # bytes: of larger tensors each target is pulled back by itself (CPU, measured)
 
@@ -61,6 +64,14 @@ class Weighted(ABC):
     def has(self, weight: Tensor, positive: bool) -> bool:
         """Whether some of the weight is positive, or negative; True where asking takes long."""
         return True
+
+    def side_by_side(self, parts: Parts) -> Parts:
+        """Operands and weights, as one operand and one weight where that takes fewer products."""
+        return parts
+
+    def folded(self, pulled: Tensor) -> Tensor:
+        """What operands that stand `side_by_side` receive, ``(J, *operands)``, summed over them."""
+        return pulled
 
     def busy(self, mass: Tensor) -> "tuple[Rows, slice, Weighted] | None":
         """The rows and the units to which mass ``(J, *output)`` comes, and the layer for them; None for all of them."""
@@ -149,13 +160,15 @@ class Convolution(Weighted):
 
     def transpose(self, g: Tensor, weight: Tensor) -> Tensor:
         """The transposed one, or back, for as many targets at a time as caches hold."""
-        size = g[0].numel() if g[0].numel() > self.operand.numel() else self.operand.numel()
+        channels = weight.shape[0] if self.transposed else weight.shape[1] * self.groups
+        operand = torch.Size((self.operand[0], channels, *self.operand[2:]))
+        size = g[0].numel() if g[0].numel() > operand.numel() else operand.numel()
         step = max(1, CACHED // (size * g.element_size())) if g.is_cpu else len(g)
         if step >= len(g):
-            return self._transpose(g, weight)
-        pulled = g.new_empty(len(g), *self.operand)
+            return self._transpose(g, weight).reshape(len(g), *operand)
+        pulled = g.new_empty(len(g), *operand)
         for i in range(0, len(g), step):
-            pulled[i : i + step] = self._transpose(g[i : i + step], weight)
+            pulled[i : i + step] = self._transpose(g[i : i + step], weight).reshape(-1, *operand)
         return pulled
 
     def _transpose(self, g: Tensor, weight: Tensor) -> Tensor:
@@ -175,7 +188,19 @@ class Convolution(Weighted):
         if pulled.shape[2:] != sizes:  # what was padded behind more than in front, or is never read
             for i, size in enumerate(sizes):
                 pulled = pulled.narrow(2 + i, 0, size)
-        return pulled.reshape(len(g), *self.operand)
+        return pulled
+
+    def side_by_side(self, parts: Parts) -> Parts:
+        """As channels: of few of them a convolution takes no longer than of half as many."""
+        if len(parts) == 1 or self.groups > 1:
+            return parts
+        operands, weights = zip(*parts, strict=True)
+        return [(torch.cat(operands, 1), torch.cat(weights, 0 if self.transposed else 1))]
+
+    def folded(self, pulled: Tensor) -> Tensor:
+        """Summed over blocks of channels."""
+        channels = self.operand[1]
+        return pulled if pulled.shape[2] == channels else pulled.unflatten(2, (-1, channels)).sum(2)
 
     def by_row(self, scale: Tensor) -> Tensor | None:
         """One row of the weight for each output channel."""
