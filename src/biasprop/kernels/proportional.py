@@ -5,6 +5,7 @@ normaliser of Eq. 19 and the messages are products with one half of the weights.
 it is the other two halves. Where the rule is 0/0, the equal shares are products with zeros and ones.
 """
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -191,10 +192,13 @@ def _divided(mass: Tensor, total: Tensor, slope: Slope, side: Tensor | None) -> 
     if slope.output is None and side is None and total.numel() and total.amin().item() > TINY:
         return mass / total, None
     total = slope.opened(total)
-    taken = _where_positive(mass, total, TINY)
-    taken = taken if side is None else _where_positive(taken, side)
-    rest = None if torch.equal(taken, mass) else mass - taken  # mostly equal, and new memory takes longest
-    return taken.div_(total.clamp_min_(TINY)), rest
+    total = total if side is None else _where_positive(total, side)
+    total = torch.threshold_(total, TINY, math.inf)  # nothing of a mass that is divided by it
+    rest: Tensor | None = _where_positive(mass, total, torch.finfo(total.dtype).max)
+    assert rest is not None
+    if not rest.numel() or all(extreme == 0 for extreme in rest.aminmax()):
+        rest = None  # before there is another tensor of this size
+    return mass / total, rest
 
 
 def _messages(layer: Weighted, parts: Parts, ratio: Tensor, cancelled: Cancelled | None = None) -> Tensor:
