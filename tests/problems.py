@@ -16,7 +16,7 @@ BUDGET = 2**24
 
 @st.composite
 def problems(draw):
-    """A stencil with sparse operands, closed gates, zero weights, padding, and biases of any sign."""
+    """A stencil with sparse operands of one sign or both, closed gates, zero weights, padding, biases of any sign."""
     torch.manual_seed(draw(st.integers(0, 2**16)))
     make = draw(st.sampled_from([convolution_windows, transposed_windows]))
     dims = draw(st.integers(1, 3))
@@ -33,8 +33,8 @@ def problems(draw):
     weight = torch.randn(groups, own, outputs, taps * channels)
     weight = weight * (torch.rand_like(weight) < 0.8)
     weight[:, :, 0] *= draw(st.sampled_from([0.0, 1.0]))
-    u = torch.randn(batch, groups, channels, windows.max().clamp_min(0).item() + 1).relu()
-    u = u * draw(st.sampled_from([0.0, 1e-3, 1.0, 100.0]))
+    u = torch.randn(batch, groups, channels, windows.max().clamp_min(0).item() + 1)
+    u = (u if draw(st.booleans()) else u.relu()) * draw(st.sampled_from([0.0, 1e-3, 1.0, -1.0, 100.0]))
     layout = Layout(tuple(u.shape), (batch, groups, outputs, positions), weight, windows)
     slope = torch.randn(layout.output).clamp(-1, 1) * (torch.rand(layout.output) < 0.7)
     h = torch.randn(layout.output) * (torch.rand(layout.output) < 0.7)

@@ -27,21 +27,21 @@ def assert_transpose(layer, u, weight, targets=3):
     torch.testing.assert_close(layer.transpose(g[:1], weight), pulled[:1])
 
 
-@settings(max_examples=60, deadline=None)
-@given(st.data())
-def test_the_transpose_of_a_convolution(data):
-    dims = data.draw(st.integers(1, 3))
-    transposed, groups = data.draw(st.booleans()), data.draw(st.integers(1, 2))
+@st.composite
+def convolutions(draw):
+    """A layer, its operand and its weight."""
+    dims = draw(st.integers(1, 3))
+    transposed, groups = draw(st.booleans()), draw(st.integers(1, 2))
 
     def some(low, high):
-        return [data.draw(st.integers(low, high)) for _ in range(dims)]
+        return [draw(st.integers(low, high)) for _ in range(dims)]
 
     taps, stride, padding, dilation = some(1, 4), some(1, 3), some(0, 2), some(1, 2)
     size = [max(n, d * (k - 1) + 1) for n, d, k in zip(some(1, 6), dilation, taps, strict=True)]
     u = torch.randn(2, 2 * groups, *size).double()
     weight = torch.randn(*((2 * groups, 3) if transposed else (3 * groups, 2)), *taps).double()
     if transposed:
-        spare = [data.draw(st.integers(0, max(s, d) - 1)) for s, d in zip(stride, dilation, strict=True)]
+        spare = [draw(st.integers(0, max(s, d) - 1)) for s, d in zip(stride, dilation, strict=True)]
         call = partial(weighted.TRANSPOSE[dims], stride=stride, padding=padding, output_padding=spare)
     else:
         call = partial(weighted.APPLY[dims], stride=stride, padding=padding)
@@ -50,8 +50,28 @@ def test_the_transpose_of_a_convolution(data):
         call(u, weight)
     except RuntimeError:  # nothing is left of an output that is all padding
         assume(False)
-    layer = Convolution(weight, u.shape, call, stride, padding, dilation, groups, transposed)
-    assert_transpose(layer, u, weight)
+    return Convolution(weight, u.shape, call, stride, padding, dilation, groups, transposed), u
+
+
+@settings(max_examples=60, deadline=None)
+@given(convolutions())
+def test_the_transpose_of_a_convolution(problem):
+    layer, u = problem
+    assert_transpose(layer, u, layer.weight)
+
+
+@settings(max_examples=60, deadline=None)
+@given(convolutions(), st.sampled_from([1, 2**20]))
+def test_halves_side_by_side_are_as_good_as_one_after_the_other(problem, cached):
+    layer, u = problem
+    beta = torch.randn(3, *layer.apply(u, layer.weight).shape).double()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(weighted, "CACHED", cached)
+        found, rest = spread_positive(layer, u, Slope(), beta)
+        patch.setattr(Convolution, "side_by_side", weighted.Weighted.side_by_side)
+        expected, other = spread_positive(layer, u, Slope(), beta)
+    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(torch.zeros(()) if rest is None else rest, torch.zeros(()) if other is None else other)
 
 
 @pytest.mark.filterwarnings("ignore:Using padding")
