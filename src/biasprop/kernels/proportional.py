@@ -106,8 +106,10 @@ def _spread_piece(layer: Weighted, operand: _Operand, slope: Slope, rest: Tensor
         positive = _by_magnitude(layer, operand, weight, sign) or _by_halves(layer, operand, weight)
         if positive is None:
             continue
-        ratio, left = _divided(rest, positive.total, slope, side)
-        received.append(_messages(layer, positive.parts, ratio, positive.cancelled))
+        total, parts, cancelled = positive
+        ratio, left = _divided(rest, total, slope, side)
+        del positive, total  # large tensors go as soon as they can
+        received.append(_messages(layer, parts, ratio, cancelled))
         if left is None:
             return sum_of(received), None
         rest = left
