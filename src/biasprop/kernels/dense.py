@@ -37,24 +37,22 @@ class Cancelled:
     u: Tensor
     weight: Tensor
 
-    def _positive(self, step: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """Their positive components, ``(C, K)``, for some of them at a time."""
+    def _positive(self, targets: int = 1) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Rows, units and positive components, ``(C, K)``, of as many at a time as caches hold for all targets."""
+        step = max(1, CACHED // (8 * targets * self.u.shape[1]))
         for rows, units in zip(self.rows.split(step), self.units.split(step), strict=True):
             yield rows, units, self.u[rows].mul_(self.weight[units]).clamp_min_(0)
 
-    def _step(self, targets: int = 1) -> int:
-        return max(1, CACHED // (8 * targets * self.u.shape[1]))
-
     def add_up(self, total: Tensor) -> None:
         """The sum of the positive components of each, into its place in ``(R, O)``."""
-        for rows, units, positive in self._positive(self._step()):
+        for rows, units, positive in self._positive():
             total[rows, units] = positive.sum(1)
 
     def take(self, ratio: Tensor) -> Tensor:
         """The messages of these units, ``(J, *, K)``; none of their ``ratio``, ``(J, *, O)``, is left to the others."""
         by_row = ratio.view(ratio.shape[0], -1, ratio.shape[-1])
         received = ratio.new_zeros(ratio.shape[0], *self.u.shape)
-        for rows, units, positive in self._positive(self._step(ratio.shape[0])):
+        for rows, units, positive in self._positive(ratio.shape[0]):
             received.index_add_(1, rows, by_row[:, rows, units].unsqueeze(-1) * positive)
             by_row[:, rows, units] = 0
         return received.view(*ratio.shape[:-1], -1)

@@ -2,7 +2,8 @@
 
 The positive components of ``w u`` are those of ``max(w, 0) max(u, 0)`` and of ``min(w, 0) min(u, 0)``, so both the
 normaliser of Eq. 19 and the messages are products with one half of the weights. Behind a gate of negative slope
-it is the other two halves. Where the rule is 0/0, the equal shares are products with zeros and ones.
+it is the other two halves. What both come to is ``(w u + |w| |u|) / 2``, which takes less where ``A u`` is known. Where
+the rule is 0/0, the equal shares are products with zeros and ones.
 """
 
 import math
@@ -72,7 +73,7 @@ class _Operand:
         return [_half(self.u, positive) for positive in self.signs]
 
     @cached_property
-    def mean(self) -> tuple[Tensor, Tensor]:
+    def halved(self) -> tuple[Tensor, Tensor]:
         """``u / 2`` and ``|u| / 2``."""
         half = self.u / 2
         return half, half.abs()
@@ -153,7 +154,7 @@ def _by_magnitude(layer: Weighted, operand: _Operand, weight: Tensor, sign: Tens
     if not isinstance(layer, Dense) or layer.product is None or len(operand.signs) < 2:
         return None
     magnitude = weight.abs()
-    signed, size = operand.mean
+    signed, size = operand.halved
     found = layer.positive(operand.u, size, weight, magnitude, sign)
     if found is None:
         return None
@@ -196,11 +197,11 @@ def _divided(mass: Tensor, total: Tensor, slope: Slope, side: Tensor | None) -> 
     total = slope.opened(total)
     total = total if side is None else _where_positive(total, side)
     total = torch.threshold_(total, TINY, math.inf)  # nothing of a mass that is divided by it
-    rest: Tensor | None = _where_positive(mass, total, torch.finfo(total.dtype).max)
-    assert rest is not None
-    if not rest.numel() or all(extreme == 0 for extreme in rest.aminmax()):
-        rest = None  # before there is another tensor of this size
-    return mass / total, rest
+    rest = _where_positive(mass, total, torch.finfo(total.dtype).max)
+    if rest.numel() and any(extreme != 0 for extreme in rest.aminmax()):
+        return mass / total, rest
+    del rest  # before there is another tensor of this size
+    return mass / total, None
 
 
 def _messages(layer: Weighted, parts: Parts, ratio: Tensor, cancelled: Cancelled | None = None) -> Tensor:
