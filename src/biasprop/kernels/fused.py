@@ -53,7 +53,7 @@ def spread(
     there = _array(received.view(targets, owners, channels, size))
     windows, shared = _array(layout.windows), layout.weight.shape[1] == 1
     bounded = rows >= BOUNDED
-    layer = (shared, bounded, width, _array(u.reshape(owners, channels, size)), windows, _array(weight))
+    layer = (shared, bounded, width, _array(u.reshape(1, owners, channels, size)), windows, _array(weight))
     units = (
         _array(score.reshape(1, owners, outputs, positions)),
         _array(beta.reshape(targets, owners, outputs, positions)),

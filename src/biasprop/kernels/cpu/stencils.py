@@ -297,7 +297,7 @@ def _messages_of(
         bounded: a bound of the scores is found from the weights; where it is not worth while for so few rows, the
             greatest score of each unit is looked for.
         width: ``C * T``, the components of a unit; in ``weight`` the next multiple of `LANES`, ``W``.
-        u: operand, ``(B * G, C, S)``.
+        u: operand, ``(1, B * G, C, S)``.
         windows: ``(L, T)`` positions, -1 for none.
         weight: ``(G * (1 or L) * O, W)``.
         score: times ``weight * u``: the score of a component, to the base 2, ``(1, B * G, O, L)``.
@@ -382,5 +382,5 @@ def _messages_of(
 def messages(dtype: np.dtype[Any]) -> Any:
     """`_messages_of`, for all pieces of work, ``cuts * len(out)``, compiled for float32 or float64."""
     whole, dims = types.intp, [types.Array(from_dtype(dtype), d, "C") for d in range(5)]
-    layer = (whole, types.boolean, types.boolean, whole, dims[3], types.Array(types.int32, 2, "C"), dims[2])
+    layer = (whole, types.boolean, types.boolean, whole, dims[4], types.Array(types.int32, 2, "C"), dims[2])
     return in_parallel(_messages_of, (*layer, dims[4], dims[4], dims[4], whole, dims[4]))
