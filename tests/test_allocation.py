@@ -9,34 +9,45 @@ import pytest
 
 SCRIPT = """
 import resource
+import sys
 import torch
 from biasprop.allocation import keep_freed_memory
 
-def faults():
+def faults(rows):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     for _ in range(10):
-        torch.ones(4, 2**20) + torch.ones(4, 2**20)
+        torch.ones(rows, 2**20) + torch.ones(rows, 2**20)
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
-if {kept}:
-    keep_freed_memory()
-faults()
-print(faults())
+rows, *sizes = map(int, sys.argv[1:])
+for size in sizes:
+    keep_freed_memory(size)
+faults(rows)
+print(faults(rows))
 """
 
+AT_FIRST = {"MALLOC_TRIM_THRESHOLD_": "131072"}  # what glibc starts with
 
-def page_faults(kept):
-    """Of ten sums of tensors of 16 MiB, in a process of their own."""
-    command = [sys.executable, "-c", SCRIPT.format(kept=kept)]
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
-    if not kept:
-        environment["MALLOC_TRIM_THRESHOLD_"] = "131072"  # what glibc starts with
-    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+pytestmark = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the C library decides by itself")
+
+
+def page_faults(mebibytes, *kept, **environment):
+    """Of ten sums of such tensors, in a process of their own that is to keep so many bytes."""
+    command = [sys.executable, "-c", SCRIPT, *map(str, (mebibytes // 4, *kept))]
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=inherited | environment)
     return int(done.stdout)
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the C library decides by itself")
 def test_the_kernel_need_not_clear_the_memory_of_the_next_tensor():
-    few, many = page_faults(kept=True), page_faults(kept=False)
-    assert few < 100
-    assert many > 1000
+    assert page_faults(16, 2**26) < 100
+    assert page_faults(16, **AT_FIRST) > 1000
+
+
+def test_larger_tensors_are_kept_where_more_is_asked_for_and_later_less_changes_nothing():
+    assert page_faults(64, 2**26, 2**28, 2**26) < 100
+    assert page_faults(64, 2**26) > 10_000
+
+
+def test_what_the_environment_says_is_left_alone():
+    assert page_faults(16, 2**26, **AT_FIRST) > 1000

@@ -1,21 +1,33 @@
 """Memory that large tensors leave is kept for the next ones."""
 
-from functools import cache
-
-import torch
+import ctypes
+import os
+import platform
 
 __all__ = ["keep_freed_memory"]
 
-LARGEST = 2**25 - 2**13
-"""Bytes of the largest tensor that the C library of Linux learns from, a little less than 32 MiB."""
+LEAST = 2**26  # bytes that are kept in any case
+
+TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # of malloc.h
+MOST = 2**31 - 1  # that they can be set to
+
+_kept = 0
 
 
-@cache
-def keep_freed_memory() -> None:
-    """Let the C library keep up to 64 MiB of what is freed, instead of giving it back to the kernel each time.
+def keep_freed_memory(size: int = LEAST) -> None:
+    """Let the C library keep up to ``size`` bytes of what is freed, instead of giving it back to the kernel each time.
 
-    The kernel then clears each page of the next tensor, and clearing takes longer than most operations on it. How much
-    glibc keeps it learns from the largest tensor that was ever freed (``mallopt(3)``, ``M_MMAP_THRESHOLD``): this one
-    is never written to, and takes no memory. Elsewhere it does nothing.
+    The kernel then clears each page of the next tensor, and clearing takes longer than most operations on it. Only
+    glibc is told (``mallopt(3)``), never to keep less than before, and nothing that the environment (``MALLOC_...``)
+    says otherwise.
     """
-    torch.empty(LARGEST, dtype=torch.uint8, device="cpu")
+    global _kept
+    if size <= _kept or platform.libc_ver()[0] != "glibc":
+        return
+    _kept, library = size, ctypes.CDLL(None)
+    for name, setting, value in (
+        ("MALLOC_TRIM_THRESHOLD_", TRIM_THRESHOLD, size),
+        ("MALLOC_MMAP_THRESHOLD_", MMAP_THRESHOLD, size // 2),
+    ):
+        if name not in os.environ:
+            library.mallopt(setting, min(value, MOST))

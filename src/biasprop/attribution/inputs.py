@@ -12,6 +12,7 @@ from torch.utils import _pytree as pytree
 
 from ..errors import InputError
 from ..graph import require_eval
+from ..kernels.extremes import is_finite
 
 __all__ = ["Given", "as_tuple", "check_input", "checked", "signature"]
 
@@ -165,7 +166,7 @@ def check_input(tensor: Any, what: str, model: nn.Module) -> None:
         return
     if parameter is not None and parameter.dtype != tensor.dtype:
         raise InputError(f"{what} is {tensor.dtype}, the model {parameter.dtype}: use x.to({parameter.dtype}).")
-    if not tensor.isfinite().all():
+    if not is_finite(tensor):
         bad = (~tensor.isfinite()).reshape(tensor.shape[0], -1).any(1).nonzero()[0].item()
         raise InputError(f"{what} holds NaN or infinite values (first in example {bad}): replace or drop them.")
 

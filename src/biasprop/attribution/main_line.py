@@ -355,6 +355,6 @@ def _terms(linear: Any, bias: Any, batch: int) -> Tensor:
 def _exactly(given: Given) -> Iterator[None]:
     """Gradients on whatever the caller has switched off; autocast off: the network is explained in its precision."""
     device = given.inputs[0].device
-    real = torch.device(device) if torch.get_default_device().type == "meta" else nullcontext()  # tensors with values
+    real = torch.device(device) if torch.empty(0).is_meta else nullcontext()  # tensors with values
     with torch.inference_mode(False), torch.enable_grad(), torch.autocast(device.type, enabled=False), real:
         yield

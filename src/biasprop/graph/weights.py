@@ -11,7 +11,8 @@ class Weights:
     """Of a model at one moment, without keeping the tensors alive."""
 
     def __init__(self, model: nn.Module) -> None:
-        self.tensors = [(ref(t), t._version) for t in (*model.parameters(), *model.buffers())]
+        held = (of.values() for module in model.modules() for of in (module._parameters, module._buffers))
+        self.tensors = [(ref(t), t._version) for tensors in held for t in tensors if t is not None]
 
     def __eq__(self, other: object) -> bool:
         """Whether they are the same tensors, unchanged; those that are gone are the same as nothing."""

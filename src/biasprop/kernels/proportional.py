@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from .dense import Cancelled, Dense
+from .extremes import is_zero
 from .slope import Slope
 from .weighted import Parts, Weighted
 
@@ -198,7 +199,7 @@ def _divided(mass: Tensor, total: Tensor, slope: Slope, side: Tensor | None) -> 
     total = total if side is None else _where_positive(total, side)
     total = torch.threshold_(total, TINY, math.inf)  # nothing of a mass that is divided by it
     rest = _where_positive(mass, total, torch.finfo(total.dtype).max)
-    if rest.numel() and any(extreme != 0 for extreme in rest.aminmax()):
+    if not is_zero(rest):
         return mass / total, rest
     del rest  # before there is another tensor of this size
     return mass / total, None

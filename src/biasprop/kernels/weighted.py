@@ -162,12 +162,13 @@ class Convolution(Weighted):
         """The transposed one, or back, for as many targets at a time as caches hold."""
         channels = weight.shape[0] if self.transposed else weight.shape[1] * self.groups
         operand = torch.Size((self.operand[0], channels, *self.operand[2:]))
-        size = g[0].numel() if g[0].numel() > operand.numel() else operand.numel()
-        step = max(1, CACHED // (size * g.element_size())) if g.is_cpu else len(g)
-        if step >= len(g):
-            return self._transpose(g, weight).reshape(len(g), *operand)
-        pulled = g.new_empty(len(g), *operand)
-        for i in range(0, len(g), step):
+        targets = g.shape[0]
+        size = max(g.numel() // targets, operand.numel())
+        step = max(1, CACHED // (size * g.element_size())) if g.is_cpu else targets
+        if step >= targets:
+            return self._transpose(g, weight).reshape(targets, *operand)
+        pulled = g.new_empty(targets, *operand)
+        for i in range(0, targets, step):
             pulled[i : i + step] = self._transpose(g[i : i + step], weight).reshape(-1, *operand)
         return pulled
 

@@ -39,9 +39,11 @@ class Functional:
     probability: Tensor | None = None
 
     def chunks(self, size: int) -> Iterator["Functional"]:
-        """The same for ``size`` targets at a time."""
-        for i in range(0, len(self.value), size):
-            part = slice(i, i + size)
+        """The same for at most ``size`` targets at a time, about as many each time."""
+        targets = len(self.value)
+        count = -(-targets // size)
+        for k in range(count):
+            part = slice(targets * k // count, targets * (k + 1) // count)
             gradients = {node: g[part] for node, g in self.gradients.items()}
             yield Functional(self.value[part], gradients, self.intercept[part], self.axis)
 

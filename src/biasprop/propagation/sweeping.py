@@ -13,6 +13,7 @@ from functools import reduce
 import torch
 from torch import Tensor
 
+from ..allocation import keep_freed_memory
 from ..errors import SourceError
 from ..graph import Node
 from ..kernels import Settings
@@ -126,7 +127,10 @@ def sweep(
     Raises:
         SourceError: a tensor of the cut is not reached.
     """
-    groups = list(functional.chunks(_targets_at_once(tape, settings, handover)))
+    each = _bytes_of_target(tape, handover)
+    groups = list(functional.chunks(max(1, settings.memory_budget // each)))
+    if functional.value.is_cpu:
+        keep_freed_memory(min(settings.memory_budget, max(len(some.value) for some in groups) * each))
     passages = [_pass(tape, some, settings, choice, handover, last=some is groups[-1]) for some in groups]
     done = _join(passages)
     inputs = tape.graph.inputs
@@ -155,14 +159,14 @@ def _reached(passage: _Passage, node: Node) -> _Reached:
     return passage.reached[node]
 
 
-def _targets_at_once(tape: Tape, settings: Settings, handover: Handover) -> int:
-    """The targets whose gradient and bias, and what is made of them, fit into the budget at the largest tensor.
+def _bytes_of_target(tape: Tape, handover: Handover) -> int:
+    """What gradient and bias of one target, and what is made of them, take at the largest tensor.
 
     What is handed over are two more masses at each tensor.
     """
     largest = max((step.local.shape.numel() for step in tape.steps), default=1)
     size = max(value.element_size() for value in tape.kept.values())
-    return max(1, settings.memory_budget // ((10 if handover.at else 6) * size * largest))
+    return (10 if handover.at else 6) * size * largest
 
 
 def _pass(
