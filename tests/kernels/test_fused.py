@@ -1,5 +1,8 @@
 """The compiled CPU kernels against the streaming form in float64: every rule, every fallback, drawn shapes."""
 
+import ctypes
+import platform
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -108,6 +111,42 @@ def test_squares_of_positions_and_tiles_of_targets(targets, taps, stride, size, 
     received, _ = fused.spread(*double(problem), Settings(SOFTMAX[0], BUDGET))
     torch.testing.assert_close(received, expected, rtol=1e-11, atol=1e-11)
     torch.testing.assert_close(received.flatten(1).sum(1), beta.double().flatten(1).sum(1))
+
+
+@pytest.fixture
+def full_memory():
+    """What is allocated is not zero by chance: glibc writes bytes into it that make numbers of 12."""
+    perturb, library = -6, ctypes.CDLL(None)
+    if platform.libc_ver()[0] == "glibc":
+        library.mallopt(perturb, 0xBE)
+    yield
+    if platform.libc_ver()[0] == "glibc":
+        library.mallopt(perturb, 0)
+
+
+@pytest.mark.usefixtures("full_memory")
+@pytest.mark.parametrize("kind", ["straight", "reversed", "gaps"])
+@pytest.mark.parametrize("positions", [1, 5, 16, 49])
+@pytest.mark.parametrize(("owners", "channels", "outputs"), [(1, 40, 70), (3, 7, 9), (24, 33, 5)])
+@pytest.mark.parametrize("targets", [1, 3])
+def test_windows_of_one_position(kind, positions, owners, channels, outputs, targets):
+    """Linear layers and 1 x 1 convolutions are read in the order in memory, others with a stride or padding are not."""
+    windows = torch.arange(positions, dtype=torch.int32)[:, None]
+    if kind == "reversed":
+        windows = windows.flip(0).contiguous()
+    elif kind == "gaps":
+        windows = torch.where(windows % 3 == 1, -1, windows)
+    weight = torch.randn(1, 1, outputs, channels)
+    layout = Layout((owners, 1, channels, positions), (owners, 1, outputs, positions), weight, windows)
+    beta = torch.randn(targets, *layout.output) * (torch.rand(layout.output) < 0.8)
+    problem = layout, torch.randn(layout.operand).relu(), Slope(), torch.randn(layout.output), beta
+    expected, expected_lost = streaming.spread(*double(problem), Settings(SOFTMAX[0], BUDGET))
+    received, lost = fused.spread(*double(problem), Settings(SOFTMAX[0], BUDGET))
+    torch.testing.assert_close(received, expected, rtol=1e-11, atol=1e-11)
+    if lost is not None:
+        torch.testing.assert_close(lost, expected_lost)
+    received, _ = fused.spread(*problem, Settings(SOFTMAX[0], BUDGET))
+    assert (received - expected).abs().sum() <= 1e-6 * expected.abs().sum()
 
 
 @pytest.mark.parametrize("rule", SOFTMAX)

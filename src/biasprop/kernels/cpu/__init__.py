@@ -5,7 +5,7 @@
 - `rows`: windows and units as rows, and messages back to the operand;
 - `sums`: sums and products of a few tensors;
 - `powers`: ``2 ** x``; `vectors`: registers full of numbers, and what else is computed with them;
-- `parallel`: how loops are compiled; `subnormals`: which numbers count as zero.
+- `parallel`: how loops are compiled; `keeping`: how long that is kept; `subnormals`: which numbers count as zero.
 """
 
 from .rows import scatter

@@ -8,6 +8,7 @@ import numpy as np
 from numba import njit, prange, types
 
 from ...garbage import uncollected
+from .keeping import kept
 from .subnormals import flush_subnormals, restore
 
 __all__ = ["called", "in_parallel", "inlined"]
@@ -63,5 +64,5 @@ def in_parallel(piece: Any, arguments: Sequence[Any]) -> Any:
     signature = types.void(types.intp, *arguments)
     loop = types.void(types.FunctionType(signature), types.intp, types.Tuple(arguments))
     with uncollected():
-        (made,) = njit(loop, parallel=True, cache=True)(_loop).overloads.values()
+        (made,) = kept(_loop, loop, parallel=True).overloads.values()
         return partial(made.entry_point, _ByAddress(piece, signature))

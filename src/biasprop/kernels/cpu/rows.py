@@ -8,8 +8,9 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from numba import from_dtype, njit, types
+from numba import from_dtype, types
 
+from .keeping import kept
 from .parallel import called, in_parallel
 from .vectors import LANES, U, lanes, load, none, store, turn, where
 
@@ -147,7 +148,7 @@ def _add(
             received[U(j), U(owner), U(k), U(position + p)] += message[U(piece), U(j), U(row + p), U(k)]
 
 
-@njit(error_model="numpy", cache=True)  # type: ignore[untyped-decorator]
+@kept
 def _scatter_strip(job: Any, strips: Any, message: Any, windows: Any, first: Any, received: Any) -> None:
     """Add the messages ``(pieces, J, rows, W)`` to the operands that their windows name, ``(J, B * G, C, S)``.
 

@@ -13,8 +13,9 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from numba import from_dtype, njit, types
+from numba import from_dtype, types
 
+from .keeping import kept
 from .parallel import called, in_parallel, inlined
 from .powers import exp2, exp2_of_product
 from .products import TILE, add
@@ -272,7 +273,7 @@ def _active(mass: Any, r: Any, units: Any, some: Any, active: Any) -> Any:
     return count
 
 
-@njit(error_model="numpy", cache=True)  # type: ignore[untyped-decorator]
+@kept
 def _messages_of(
     job: Any,
     cuts: Any,

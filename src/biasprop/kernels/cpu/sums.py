@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numba import from_dtype, njit, types
 
+from .keeping import kept
 from .parallel import in_parallel
 from .powers import exp2
 
@@ -65,7 +66,7 @@ def _equal_parts(m: Any, support: Any, p: Any, share: Any, k: Any) -> Any:
     return total
 
 
-@njit(error_model="numpy", cache=True)  # type: ignore[untyped-decorator]
+@kept
 def _components_of(
     block: Any, mode: Any, scale: Any, signed: Any, m: Any, h: Any, support: Any, beta: Any, out: Any
 ) -> None:

@@ -2,10 +2,6 @@
 
 The loops of `stencils` say which vectors are held in registers and which are read: left to itself, LLVM would find
 vectors only along the innermost loop, test all rows for overlap first, and write each sum back to memory.
-
-Numba keeps what it has compiled until the file of a kernel changes, and looks at no other: after a change here, touch
-`stencils.py`, `rows.py` and `sums.py`; after one in `powers.py`, `stencils.py` and `sums.py`; after one in `rows.py` or
-`products.py`, `stencils.py`; after one in `subnormals.py`, `parallel.py`.
 """
 
 import operator
