@@ -53,10 +53,10 @@ def fetch(values: Any, row: Any, count: Any, o0: Any, units: Any, into: Any) -> 
         owner, position = (row + r) // positions, (row + r) % positions
         together = min(count - r, positions - position)
         for j in range(len(values)):
-            whole = units // size * size if positions == 1 else 0  # one behind the other as they are
-            for o in range(0, whole, size):
+            done = units // size * size if positions == 1 else 0  # they are in this order in memory
+            for o in range(0, done, size):
                 store(into, (U(r), U(j), U(o)), load(values, (U(j), U(owner), U(o0 + o), U(0))))
-            for o in range(whole, units, size):
+            for o in range(done, units, size):
                 whole = together // size * size if o + size <= units else 0
                 for i in range(0, whole, size):
                     at, to = (U(j), U(owner), U(o0 + o), U(position + i)), (U(r + i), U(j), U(o))
