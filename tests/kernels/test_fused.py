@@ -2,6 +2,7 @@
 
 import ctypes
 import platform
+from functools import partial
 
 import pytest
 import torch
@@ -116,12 +117,10 @@ def test_squares_of_positions_and_tiles_of_targets(targets, taps, stride, size, 
 @pytest.fixture
 def full_memory():
     """What is allocated is not zero by chance: glibc writes bytes into it that make numbers of 12."""
-    perturb, library = -6, ctypes.CDLL(None)
-    if platform.libc_ver()[0] == "glibc":
-        library.mallopt(perturb, 0xBE)
+    set_byte = partial(ctypes.CDLL(None).mallopt, -6) if platform.libc_ver()[0] == "glibc" else bool  # M_PERTURB
+    set_byte(0xBE)
     yield
-    if platform.libc_ver()[0] == "glibc":
-        library.mallopt(perturb, 0)
+    set_byte(0)
 
 
 @pytest.mark.usefixtures("full_memory")
