@@ -1,17 +1,23 @@
-"""How far a long work is: a bar on a terminal, a line every ten seconds elsewhere; on standard error."""
+"""How far a long work is: a bar on a terminal, a line every ten seconds elsewhere; on standard error.
+
+What nobody has asked to follow, such as capture, is shown on a terminal alone, once it has taken two seconds.
+"""
 
 import sys
+import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from rich.progress import ProgressColumn
 
-__all__ = ["counting", "track"]
+__all__ = ["counting", "in_parts", "track", "waiting"]
 
 EVERY = 10.0  # seconds between two lines
+PATIENCE = 2.0  # seconds before `waiting` shows anything
+ONE_AT_A_TIME = threading.Lock()  # a terminal has room for one bar
 
 T = TypeVar("T")
 
@@ -47,12 +53,80 @@ def counting(
         done += count
         show(count)
 
-    with _shown(total, label) if shown else _nothing() as show:
+    with _alone(shown) as alone, _shown(total, label) if alone else _nothing() as show:
         try:
             yield more
         except KeyboardInterrupt:
             share = f" at {100 * done / total:.0f} %" if total else f" after {done}"
             raise KeyboardInterrupt(f"{share.strip()}{f', {interrupted}' if interrupted else ''}") from None
+
+
+@contextmanager
+def waiting(label: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
+    """Show what takes so long and for how long already, on a terminal, if rich is installed; gone when done.
+
+    Part of a work that is shown is not shown for itself.
+
+    Args:
+        label: what is done.
+        total: of how many parts it consists, if they are counted: call what this gives with how many more are done.
+    """
+    with _alone(_is_terminal()) as alone, _timed(total, label) if alone else _nothing() as more:
+        yield more
+
+
+def in_parts(items: Sequence[T], label: str) -> Iterator[T]:
+    """The parts of a work, shown like `waiting` where it has several."""
+    if len(items) == 1:  # a small network is explained before a bar would be made
+        yield items[0]
+        return
+    with waiting(label, len(items)) as more:
+        for item in items:
+            yield item
+            more(1)
+
+
+def _is_terminal() -> bool:
+    try:
+        return sys.stderr.isatty()
+    except (AttributeError, ValueError):  # there is none, or it is closed
+        return False
+
+
+@contextmanager
+def _alone(wanted: bool) -> Iterator[bool]:
+    """Whether something is to be shown, and nothing else is."""
+    alone = wanted and ONE_AT_A_TIME.acquire(blocking=False)
+    try:
+        yield alone
+    finally:
+        if alone:
+            ONE_AT_A_TIME.release()
+
+
+@contextmanager
+def _timed(total: int | None, label: str) -> Iterator[Callable[[int], None]]:
+    """A bar with the time that has passed, which appears after a while."""
+    try:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+    except ImportError:
+        yield lambda count: None
+        return
+    counted = () if total is None else (BarColumn(), MofNCompleteColumn())
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), *counted, TimeElapsedColumn())
+    console = Console(stderr=True)
+    progress = Progress(*columns, console=console, transient=True, redirect_stdout=False, redirect_stderr=False)
+    task = progress.add_task(label, total=total)
+    patience = threading.Timer(PATIENCE, progress.start)
+    patience.daemon = True
+    patience.start()
+    try:
+        yield lambda count: progress.advance(task, count)
+    finally:
+        patience.cancel()
+        patience.join()
+        progress.stop()
 
 
 @contextmanager

@@ -23,6 +23,7 @@ from ..graph import (
     restored,
 )
 from ..operations import TABLE, Operations, by_name, decompositions
+from ..progress import waiting
 from .agreement import warn_of_gradients
 from .inputs import Given, signature
 
@@ -118,8 +119,9 @@ class Captures:
 
     def _captured(self, key: Any, given: Given) -> Graph:
         apart = {op: made for op, made in decompositions().items() if not _named(op, self.operations)}
-        graph = from_embeddings(capture(given.model, given.inputs, given.extras, apart), given.floating)
-        self._require_separate(graph, given)
+        with waiting("capturing the model"):
+            graph = from_embeddings(capture(given.model, given.inputs, given.extras, apart), given.floating)
+            self._require_separate(graph, given)
         if self.warn and graph.lookup is None:
             warn_of_gradients(given.model, graph, given.inputs, given.extras)
         self._keep(key, graph)

@@ -19,6 +19,7 @@ from ..loading import output_names
 from ..modes import DEFAULT, Linearization, modes_of, rewrite
 from ..operations import Operations
 from ..processes import require_threads
+from ..progress import in_parts
 from ..propagation import (
     AUTO,
     Asked,
@@ -191,8 +192,11 @@ class Explainer:
         cut, below = [graph.find(name) for name in dict.fromkeys(at)], self._below(graph, network, request.handover)
         asked = Asked(network, request.target, request.targets, texts_of(given, graph, network[0]))
         batches = in_pieces(graph, asked, self._size(graph, network))
+        done = []
         try:
-            swept, outputs = together(graph, [self._swept(graph, one, request, cut, below) for one in batches])
+            for one in in_parts(batches, "explaining"):
+                done.append(self._swept(graph, one, request, cut, below))
+            swept, outputs = together(graph, done)
         except BiaspropError:
             if len(batches) == 1:
                 raise

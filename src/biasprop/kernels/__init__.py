@@ -13,18 +13,20 @@ Uses `biasprop.rules` alone, and knows nothing of networks: it is given a `Layou
 
 import warnings
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from ..errors import FileError
 from ..rules import form_of
 from . import streaming
 from .extremes import is_zero
 from .layout import Layout, Settings
 from .slope import Slope
 
-__all__ = ["Layout", "Settings", "spread", "spread_components"]
+__all__ = ["Layout", "Settings", "compile_ahead", "spread", "spread_components"]
 
 
 def spread(
@@ -67,6 +69,21 @@ def spread_components(m: Tensor, h: Tensor, support: Tensor, beta: Tensor, setti
     able = kernels if hasattr(kernels, "spread_components") else streaming
     done: Tensor = able.spread_components(m, h, support, beta, settings)
     return done
+
+
+def compile_ahead() -> Path:
+    """Compile all kernels of this processor now, and not when one is first needed; the folder that they are kept in.
+
+    Raises:
+        FileError: there is none that can be written to.
+    """
+    try:
+        from . import fused
+
+        return fused.compile_all()
+    except (RuntimeError, OSError) as error:
+        remedy = "Set NUMBA_CACHE_DIR to a folder that can be written to."
+        raise FileError(f"Compiled kernels cannot be kept: {error}. {remedy}") from error
 
 
 def _best(beta: Tensor, settings: Settings) -> Any:

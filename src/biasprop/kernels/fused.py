@@ -4,20 +4,24 @@ import math
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import product
+from pathlib import Path
 from typing import Any, assert_never
 
 import numba
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..progress import counting
 from ..rules import Form, Proportional, Rule, Softmax, form_of
 from . import cpu, streaming
 from .extremes import is_negative, is_zero
 from .layout import Layout, Settings
 from .slope import Slope, unrepeated
 
-__all__ = ["spread", "spread_components"]
+__all__ = ["compile_all", "spread", "spread_components"]
 
 MESSAGES = 4 * 2**20  # bytes of messages at once: enough for all threads, and near the caches
 OPEN = 1e-20  # a unit without a bias has a score of about 0, one behind a closed gate of exactly 0
@@ -82,6 +86,16 @@ def spread_components(m: Tensor, h: Tensor, support: Tensor, beta: Tensor, setti
         blocks = -(-m.shape[1] // cpu.TOGETHER)
         components(blocks, (mode, m_.dtype.type(scale), signed, m_, h_, support_, beta_, out_))
     return out
+
+
+def compile_all() -> Path:
+    """See `biasprop.kernels.compile_ahead`."""
+    made = list(product(cpu.KERNELS, (np.dtype(np.float32), np.dtype(np.float64))))
+    with _threads(), counting(len(made), "compiling kernels") as more:
+        for kernel, dtype in made:
+            kernel(dtype)
+            more(1)
+    return cpu.kept_in()
 
 
 def _array(tensor: Tensor) -> Any:

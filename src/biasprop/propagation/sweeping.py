@@ -19,6 +19,7 @@ from ..graph import Node
 from ..kernels import Settings
 from ..kernels.extremes import is_finite
 from ..kernels.slope import Slope
+from ..progress import in_parts
 from ..results import BiasSource, Part, TargetAxis, table_of
 from ..results.targets import like_tensor
 from ..rules import shares
@@ -131,7 +132,9 @@ def sweep(
     groups = list(functional.chunks(max(1, settings.memory_budget // each)))
     if functional.value.is_cpu:
         keep_freed_memory(min(settings.memory_budget, max(len(some.value) for some in groups) * each))
-    passages = [_pass(tape, some, settings, choice, handover, last=some is groups[-1]) for some in groups]
+    passages = []
+    for some in in_parts(groups, "explaining"):
+        passages.append(_pass(tape, some, settings, choice, handover, last=some is groups[-1]))
     done = _join(passages)
     inputs = tape.graph.inputs
     bypassed = torch.zeros_like(functional.value)

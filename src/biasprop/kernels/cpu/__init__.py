@@ -8,9 +8,24 @@
 - `parallel`: how loops are compiled; `keeping`: how long that is kept; `subnormals`: which numbers count as zero.
 """
 
+from .keeping import kept_in
 from .rows import scatter
 from .stencils import WIDE, messages
 from .sums import POSITIVE, SOFTMAX, TOGETHER, components
 from .vectors import LANES
 
-__all__ = ["LANES", "POSITIVE", "SOFTMAX", "TOGETHER", "WIDE", "components", "messages", "scatter"]
+__all__ = [
+    "KERNELS",
+    "LANES",
+    "POSITIVE",
+    "SOFTMAX",
+    "TOGETHER",
+    "WIDE",
+    "components",
+    "kept_in",
+    "messages",
+    "scatter",
+]
+
+KERNELS = (messages, scatter, components)
+"""All of them, each to be called with a dtype first."""

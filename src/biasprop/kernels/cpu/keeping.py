@@ -11,7 +11,7 @@ from typing import Any
 
 from numba import njit
 
-__all__ = ["kept", "stamp_of"]
+__all__ = ["kept", "kept_in", "stamp_of"]
 
 
 def stamp_of(folder: Path) -> str:
@@ -27,3 +27,8 @@ def kept(function: Callable[..., Any], *signature: Any, parallel: bool = False) 
     """A kernel, compiled when it is first called, or at once for a signature."""
     function.__qualname__ = f"{function.__name__}_{STAMP}"
     return njit(*signature, error_model="numpy", parallel=parallel, cache=True)(function)
+
+
+def kept_in() -> Path:
+    """The folder: beside these files, in the user's cache or ``NUMBA_CACHE_DIR``."""
+    return Path(kept(lambda: None).stats.cache_path)

@@ -8,6 +8,7 @@ import numpy as np
 from numba import njit, prange, types
 
 from ...garbage import uncollected
+from ...progress import waiting
 from .keeping import kept
 from .subnormals import flush_subnormals, restore
 
@@ -63,6 +64,6 @@ def in_parallel(piece: Any, arguments: Sequence[Any]) -> Any:
     """A function of a count and a tuple of these types: it calls ``piece(number, *arguments)`` for each number."""
     signature = types.void(types.intp, *arguments)
     loop = types.void(types.FunctionType(signature), types.intp, types.Tuple(arguments))
-    with uncollected():
+    with uncollected(), waiting("compiling kernels, once"):
         (made,) = kept(_loop, loop, parallel=True).overloads.values()
         return partial(made.entry_point, _ByAddress(piece, signature))
