@@ -14,14 +14,16 @@ MOST = 2**31 - 1  # that they can be set to
 _kept = 0
 
 
-def keep_freed_memory(size: int = LEAST) -> None:
-    """Let the C library keep up to ``size`` bytes of what is freed, instead of giving it back to the kernel each time.
+def keep_freed_memory(more: int = 0) -> None:
+    """Let the C library keep what is freed, instead of giving it back to the kernel each time.
 
-    The kernel then clears each page of the next tensor, and clearing takes longer than most operations on it. Only
+    The kernel then clears each page of the next tensor, and clearing takes longer than most operations on it. Kept are
+    `LEAST` bytes, and twice the ``more`` that large tensors take together, as tensors of several sizes leave gaps. Only
     glibc is told (``mallopt(3)``), never to keep less than before, and nothing that the environment (``MALLOC_...``)
     says otherwise.
     """
     global _kept
+    size = LEAST + 2 * more
     if size <= _kept or platform.libc_ver()[0] != "glibc":
         return
     _kept, library = size, ctypes.CDLL(None)

@@ -169,7 +169,7 @@ def _bytes_of_target(tape: Tape, handover: Handover) -> int:
     """
     largest = max((step.local.shape.numel() for step in tape.steps), default=1)
     size = max(value.element_size() for value in tape.kept.values())
-    return (10 if handover.at else 6) * size * largest
+    return (10 if handover.at else 4) * size * largest
 
 
 def _pass(
@@ -277,10 +277,32 @@ def _shared(
     handover: Handover,
 ) -> list[_Carried]:
     """Each operand has its gradients, and its share by alpha of the masses (section 2, step 2)."""
-    betas = [beta for _, beta in here.open.values()]
+    gradients = {passed: g for passed, (g, _) in here.open.items()}
+    masses = _distributed(passage, step, here, layer, settings, handover)
+    pull = step.local.overwrite if here.fresh else step.local.gradient
+    pulled = {passed: pull(g) for passed, g in gradients.items()}
+    fresh = step.local.fresh or (step.local.passes and here.fresh)
+    shares = []
+    for k, (betas, handed) in enumerate(masses):
+        opened = {passed: (pulled[passed][k], beta) for passed, beta in zip(gradients, betas, strict=True)}
+        shares.append(_Carried(opened, handed, fresh))
+    return shares
+
+
+def _distributed(
+    passage: _Passage,
+    step: Step,
+    here: _Carried,
+    layer: tuple[Slope, Tensor | None],
+    settings: Settings,
+    handover: Handover,
+) -> list[tuple[list[Tensor], Tensor | None]]:
+    """What each operand receives of the biases, and of what has been handed over; these are used up."""
+    betas, handed = [beta for _, beta in here.open.values()], here.handed
+    here.open, here.handed = {}, None  # memory is freed before gradients take theirs
     calls = [(settings, betas)]
-    if here.handed is not None:
-        calls = [*calls, (handover.below, [here.handed])] if handover.below else [(settings, [*betas, here.handed])]
+    if handed is not None:
+        calls = [*calls, (handover.below, [handed])] if handover.below else [(settings, [*betas, handed])]
     masses: list[list[Tensor]] = [[] for _ in step.operands]
     for how, some in calls:
         if some:
@@ -290,16 +312,7 @@ def _shared(
                 passage.unattributed = passage.unattributed + left.unflatten(0, (-1, len(passage.unattributed))).sum(0)
             for found, share in zip(masses, received, strict=True):
                 found += share.split([len(mass) for mass in some]) if len(some) > 1 else [share]
-    pull = step.local.overwrite if here.fresh else step.local.gradient
-    pulled = [pull(g) for g, _ in here.open.values()]
-    return [
-        _Carried(
-            {passed: (pulled[i][k], found[i]) for i, passed in enumerate(here.open)},
-            None if here.handed is None else found[-1],
-            step.local.fresh or (step.local.passes and here.fresh),
-        )
-        for k, found in enumerate(masses)
-    ]
+    return [(found, None) if handed is None else (found[:-1], found[-1]) for found in masses]
 
 
 def _product(g: Tensor, part: Tensor) -> Tensor:
