@@ -59,26 +59,27 @@ found = biasprop.attribute(digits, images_net(), folder / "ray", engine="ray", b
 print(found)
 photos = sorted((data / "imagenet").glob("*.jpg"))[:12]
 how = biasprop.loading.Preparation(resize=32, crop=32)
-print(biasprop.attribute(photos, photo_net, folder / "photos", preparation=how, engine="ray", progress=False))
+one = {"engine": "ray", "workers": 1, "progress": False}  # a process of Ray takes longer to start than all of this
+print(biasprop.attribute(photos, photo_net, folder / "photos", preparation=how, **one))
 
 rows = ray.data.from_items([{"id": f"n{k}", "x": digits[k][0].numpy()} for k in range(40) if k not in (7, 31)])
-print(biasprop.attribute(rows, images_net(), folder / "rows", engine="ray", progress=False))
-print(biasprop.attribute(rows, images_net(), folder / "rows", engine="ray", progress=False))
+print(biasprop.attribute(rows, images_net(), folder / "rows", **one))
+print(biasprop.attribute(rows, images_net(), folder / "rows", **one))
 
 try:
-    biasprop.attribute(digits, images_net(), folder / "wrong", target=99, engine="ray", workers=1, progress=False)
+    biasprop.attribute(digits, images_net(), folder / "wrong", target=99, **one)
 except biasprop.BiaspropError as error:
     print(type(error).__name__, error)
 try:
-    biasprop.attribute(digits, images_net(), folder / "strict", strict=True, engine="ray", workers=1, progress=False)
+    biasprop.attribute(digits, images_net(), folder / "strict", strict=True, **one)
 except biasprop.BiaspropError as error:
     print(type(error).__name__, error)
 try:
-    biasprop.attribute(rows.drop_columns(["id"]), images_net(), folder / "nameless", engine="ray", progress=False)
+    biasprop.attribute(rows.drop_columns(["id"]), images_net(), folder / "nameless", **one)
 except biasprop.BiaspropError as error:
     print(type(error).__name__, error)
 try:
-    biasprop.attribute(digits, images_net(), folder / "gpu", engine="ray", gpus=1, device="cpu", progress=False)
+    biasprop.attribute(digits, images_net(), folder / "gpu", gpus=1, device="cpu", **one)
 except biasprop.BiaspropError as error:
     print(type(error).__name__, error)
 """
@@ -174,7 +175,7 @@ assert len(rows) == 3
 from biasprop import InputError
 twice = ray.data.from_items([{"id": "a", "x": digits[k][0].numpy()} for k in range(2)])
 for act in (
-    lambda: biasprop.attribute(twice, images_net(), folder / "twice", engine="ray", progress=False),
+    lambda: biasprop.attribute(twice, images_net(), folder / "twice", engine="ray", workers=1, progress=False),
     lambda: biasprop.audit(images_net(), twice, progress=False),
     lambda: biasprop.audit(images_net(), twice, progress=False, engine="ray"),
 ):

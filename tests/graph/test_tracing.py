@@ -80,7 +80,7 @@ def in_threads(works):
     return wrong
 
 
-@pytest.mark.parametrize("times", [2, pytest.param(25, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("times", [2, pytest.param(12, marks=pytest.mark.slow)])
 def test_eight_threads_on_one_model(times):
     model, x = network(), torch.randn(2, 3, 8, 8)
     expected, output = biasprop.explain(model, x, 0).bias_attribution, model(x).detach()

@@ -68,7 +68,8 @@ def run_on_ray(
     ray, data = require("ray", "ray"), require("ray.data", "ray")
     if not ray.is_initialized():
         ray.init(logging_level=logging.ERROR, log_to_driver=False, include_dashboard=False, configure_logging=True)
-    count = workers or _as_many_as_fit(ray, gpus)
+    fit = _as_many_as_fit(ray, gpus)
+    count = workers or fit
     given = is_ray_dataset(blocks)
     if not given:
         if not len(blocks):
