@@ -32,7 +32,7 @@ def test_help_names_the_commands(run):
 
 def test_every_module_of_commands_is_a_subcommand(run):
     found = [module.__name__.rpartition(".")[2] for module in subcommands()]
-    assert found == ["audit", "demo", "explain", "map", "report", "summarize", "xdnn"]
+    assert found == ["audit", "compile", "demo", "explain", "map", "report", "summarize", "xdnn"]
     for name in found:
         status, out, err = run(name, "--help")
         assert status == 0, err

@@ -10,6 +10,7 @@ import pytest
 from biasprop import kernels
 
 
+@pytest.mark.slow
 def test_nothing_is_left_to_compile(tmp_path):
     environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
     command = [sys.executable, "-m", "biasprop", "compile"]

@@ -7,7 +7,7 @@ from torch import nn
 
 import biasprop
 from biasprop import SourceError
-from biasprop.propagation import sweeping
+from biasprop.propagation.passage import Carried
 
 SEVERAL = [3, "predicted", lambda y: y[:, 0] - y[:, 1], lambda y: y.softmax(1)[:, 2], [0, 1, 2]]
 
@@ -116,7 +116,7 @@ def test_writing_in_place_changes_nothing(rule, options, monkeypatch):
     explainer = biasprop.explainer(model, x)
     found = explainer(x, targets=[0, 1, 2], rule=rule, **options)
     assert found.completeness_error.max() < 1e-12
-    monkeypatch.setattr(sweeping._Carried, "fresh", property(lambda self: False, lambda self, value: None))
+    monkeypatch.setattr(Carried, "fresh", property(lambda self: False, lambda self, value: None))
     new = explainer(x, targets=[0, 1, 2], rule=rule, **options)
     for name in ("output", "attribution", "bias_attribution", "bias", "unattributed", "bypassed"):
         torch.testing.assert_close(getattr(found, name), getattr(new, name), msg=name)
@@ -124,12 +124,12 @@ def test_writing_in_place_changes_nothing(rule, options, monkeypatch):
 
 def test_what_somebody_else_reads_is_not_fresh():
     g, beta, other = torch.ones(1, 3), torch.ones(1, 3), torch.ones(1, 3)
-    shared = sweeping._Carried({frozenset(): (g, beta)})
-    own = sweeping._Carried({frozenset(): (other.clone(), other.clone())}, fresh=True)
+    shared = Carried({frozenset(): (g, beta)})
+    own = Carried({frozenset(): (other.clone(), other.clone())}, fresh=True)
     shared.join(own)
     assert shared.fresh
     assert (g == 1).all()
-    mixed = sweeping._Carried({}, other.clone(), fresh=True)
-    mixed.join(sweeping._Carried({frozenset(): (g, beta)}))
+    mixed = Carried({}, other.clone(), fresh=True)
+    mixed.join(Carried({frozenset(): (g, beta)}))
     assert not mixed.fresh
     assert mixed.open[frozenset()][0] is g

@@ -13,7 +13,8 @@ from .handover import AUTO, deepest_layout, hand_over
 from .linearization import linearize
 from .pieces import Asked, first_of, in_pieces, is_one_piece, is_separable, size_of, together
 from .selection import Target, Targets, Texts, chosen_index
-from .sweeping import Swept, bias_sources, sweep
+from .sources import bias_sources
+from .sweeping import Swept, sweep
 from .tape import Step, Tape
 
 __all__ = [
