@@ -15,6 +15,12 @@ if not torch.cuda.is_available():  # before Triton is imported: its kernels are 
     os.environ["TRITON_INTERPRET"] = "1"
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items):
+    """Those that start Ray first: they take longest, and then one of xdist's workers runs one after the other."""
+    items.sort(key=lambda item: item.get_closest_marker("ray") is None)
+
+
 def pytest_collection_finish():
     """All that is imported stays: the collector need not look through it time and again."""
     gc.collect()

@@ -190,7 +190,7 @@ def test_the_blocks_of_a_page_run(page, folder, monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("ray")
+@pytest.mark.ray
 @pytest.mark.parametrize("name", sorted(ON_RAY))
 def test_the_blocks_that_start_ray_run(name, folder):
     """In a process of its own, so that nothing of Ray is left here."""

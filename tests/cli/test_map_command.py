@@ -91,6 +91,7 @@ def test_summarize_refuses_what_is_no_folder_of_ours(folder, run):
     assert "holds no attributions (manifest.json)" in err
 
 
+@pytest.mark.ray
 @pytest.mark.slow
 def test_on_ray(folder):
     """Relative paths, and a factory in the folder of the command, in other processes."""

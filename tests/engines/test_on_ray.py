@@ -20,7 +20,7 @@ import biasprop
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(os.name != "posix", reason="processes are killed"),
-    pytest.mark.xdist_group("ray"),
+    pytest.mark.ray,
 ]
 
 KILLS = int(os.environ.get("BIASPROP_KILLS", "2"))
