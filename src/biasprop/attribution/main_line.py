@@ -192,11 +192,8 @@ class Explainer:
         cut, below = [graph.find(name) for name in dict.fromkeys(at)], self._below(graph, network, request.handover)
         asked = Asked(network, request.target, request.targets, texts_of(given, graph, network[0]))
         batches = in_pieces(graph, asked, self._size(graph, network))
-        done = []
         try:
-            for one in in_parts(batches, "explaining"):
-                done.append(self._swept(graph, one, request, cut, below))
-            swept, outputs = together(graph, done)
+            swept, outputs = together(graph, self._each(graph, batches, request, cut, below))
         except BiaspropError:
             if len(batches) == 1:
                 raise
@@ -217,6 +214,15 @@ class Explainer:
         require_complete(explanation)
         self._compare(graph, given, outputs, explanation.magnitude)
         return explanation
+
+    def _each(
+        self, graph: Graph, batches: Sequence[Asked], request: Request, cut: Sequence[Node], below: Sequence[Node]
+    ) -> list[tuple[Swept, list[Any]]]:
+        """`_swept` of each piece of a batch."""
+        done = []
+        for one in in_parts(batches, "explaining"):
+            done.append(self._swept(graph, one, request, cut, below))
+        return done
 
     def _swept(
         self, graph: Graph, asked: Asked, request: Request, cut: Sequence[Node], below: Sequence[Node]

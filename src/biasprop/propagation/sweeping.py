@@ -110,13 +110,25 @@ def _reached(passage: Passage, node: Node) -> Reached:
 
 
 def _bytes_of_target(tape: Tape, handover: Handover) -> int:
-    """What gradient and bias of one target, and what is made of them, take at the largest tensor.
+    """What a sweep holds of one target where it holds most.
 
-    What is handed over are two more masses at each tensor.
+    Gradient and bias wait at each tensor that other readers have not reached yet, as beside a residual branch. A step
+    holds what came to its output, what option 3 divides of it, and what its operands get, which autograd stacks anew.
+    (Where option 3 is 0/0, what is left of the bias comes beside that.) What is handed over are two more masses at each
+    tensor.
     """
-    largest = max((step.local.shape.numel() for step in tape.steps), default=1)
-    size = max(value.element_size() for value in tape.kept.values())
-    return (10 if handover.at else 4) * size * largest
+    sizes = {node: value.numel() for node, value in (tape.kept | tape.active).items()}
+    sizes |= {step.node: step.local.shape.numel() for step in tape.steps}
+    waiting, most = dict.fromkeys(tape.active), 1
+    for step in reversed(tape.steps):
+        if step.node in waiting:
+            del waiting[step.node]
+            own, received = sizes[step.node], sum(sizes[node] for node in step.operands)
+            beside = 2 * sum(sizes[node] for node in waiting)
+            most = max(most, beside + max(3 * own + received, own + 3 * received))
+            waiting |= dict.fromkeys(step.operands)
+    width = max(value.element_size() for value in tape.kept.values())
+    return (5 if handover.at else 2) * width * most // 2
 
 
 def _pass(

@@ -14,7 +14,7 @@ def register(app: Typer) -> None:
 
 
 def compile_kernels() -> None:
-    """Compile the kernels of this processor now, about 20 seconds, so that no first explanation has to.
+    """Compile the kernels of this processor now, half a minute, so that no first explanation has to.
 
     For images of containers, or before something is timed; an upgrade of biasprop or Numba compiles them anew.
     """
